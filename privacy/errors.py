@@ -1,0 +1,184 @@
+"""Every refusal and failure a caller can meet, as one tree.
+
+A class for each thing a caller would handle differently; `code` is stable and part of the contract.
+`detail` and `context` carry ids and declared names (fields, purposes, types), never a person's values.
+This module imports nothing of ours: `privacy.client` raises the same classes on the other side of HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+
+class PrivacyError(Exception):
+    """The root. `code` names the kind, `law` the articles that ask for it."""
+
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something failed on our side"
+
+    def __init__(self, detail: str = "", *, law: Sequence[str] = (), **context: object) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.law = tuple(law)
+        self.context: Mapping[str, object] = context
+
+
+class Refused(PrivacyError):
+    """A rule said no. It is audited after the roll-back."""
+
+    code = "refused"
+    title = "This is not allowed"
+
+
+class Unauthenticated(PrivacyError):
+    code = "unauthenticated"
+    title = "A valid API key is required"
+
+
+class Forbidden(Refused):
+    """The principal's role or grant does not cover this."""
+
+    code = "not-granted"
+    title = "This principal may not do this"
+
+
+class UndeclaredPurpose(Refused):
+    code = "undeclared-purpose"
+    title = "The manifest declares no such purpose"
+
+
+class NoLawfulBasis(Refused):
+    code = "no-lawful-basis"
+    title = "No lawful basis allows this"
+
+
+class ConsentMissing(NoLawfulBasis):
+    code = "consent-missing"
+    title = "The purpose rests on consent, and there is none in force"
+
+
+class AnonymisedOnly(Refused):
+    code = "anonymised-only"
+    title = "The purpose may only receive anonymised data"
+
+
+class PurposeEnded(Refused):
+    code = "purpose-ended"
+    title = "The retention period of the purpose has passed for this record"
+
+
+class NotInPurpose(Refused):
+    """The purpose has no use for this type or field."""
+
+    code = "not-in-purpose"
+    title = "The purpose has no declared use for this"
+
+
+class NotFound(PrivacyError):
+    code = "not-found"
+    title = "There is no such thing"
+
+
+class Erased(NotFound):
+    """The subject's key has been destroyed."""
+
+    code = "erased"
+    title = "The data of this subject has been erased"
+
+
+class Conflict(PrivacyError):
+    code = "conflict"
+    title = "This conflicts with what is stored"
+
+
+class VersionMismatch(Conflict):
+    """Somebody changed the record since the version in If-Match was read (RFC 9110 13.1.1)."""
+
+    code = "version-mismatch"
+    title = "The record has changed since it was read"
+
+
+class PreconditionRequired(PrivacyError):
+    """RFC 6585 section 3: an update must say which version it changes."""
+
+    code = "precondition-required"
+    title = "If-Match with the ETag of the version read is required"
+
+
+class IdempotencyConflict(PrivacyError):
+    """The same Idempotency-Key came with another payload."""
+
+    code = "idempotency-key-reused"
+    title = "This Idempotency-Key was used for another request"
+
+
+class Invalid(PrivacyError):
+    """The request cannot be understood or breaks a declared constraint."""
+
+    code = "invalid"
+    title = "The request is not valid"
+
+
+class Undeclared(Invalid):
+    """A record type or field that the manifest does not declare."""
+
+    code = "undeclared"
+    title = "The manifest does not declare this"
+
+
+class TooLarge(PrivacyError):
+    code = "too-large"
+    title = "The request body is too large"
+
+
+class RateLimited(PrivacyError):
+    code = "rate-limited"
+    title = "Too many requests"
+
+
+class ManifestInvalid(Invalid):
+    """`problems` lists each fault with file, line, what is wrong and what would be right."""
+
+    code = "manifest-invalid"
+    title = "The manifest is not valid"
+
+
+class ManifestOrphans(Conflict):
+    """Applying the manifest would leave stored rows without class, purpose or period."""
+
+    code = "manifest-orphans"
+    title = "The manifest would orphan stored data"
+
+
+class Unavailable(PrivacyError):
+    """Something we need is away; nothing was done. Retry after `retry_after` seconds."""
+
+    code = "unavailable"
+    title = "The service cannot do this just now"
+
+
+class AuditUnavailable(Unavailable):
+    """The audit event could not be made durable, so nothing was disclosed or changed."""
+
+    code = "audit-unavailable"
+    title = "The audit log cannot be written, so nothing was disclosed"
+
+
+class KeysUnavailable(Unavailable):
+    code = "keys-unavailable"
+    title = "The keys cannot be reached"
+
+
+class Corrupt(PrivacyError):
+    """A stored box did not open. Never says why."""
+
+    code = "corrupt"
+    title = "A stored record could not be opened"
+
+
+class Unaudited(PrivacyError):
+    """A unit of work unsealed or changed something and named no event: a bug of ours, rolled back."""
+
+    code = "unaudited"
+    title = "A unit of work left without its audit event"
