@@ -1,0 +1,264 @@
+"""The manifest in force: its stored versions, the numbers of its fields, and what each purpose may see.
+
+A version is kept for ever; the highest is in force. `Declared` is the compiled form that every request
+uses: plans are worked out once for each (purpose, record type, fields asked) and then looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sqlalchemy import func, insert, select, update
+
+from privacy.database import Transaction
+from privacy.errors import ManifestOrphans, NotInPurpose, Undeclared, UndeclaredPurpose
+from privacy.manifest import (
+    Basis,
+    Change,
+    Controller,
+    Demand,
+    Field,
+    Manifest,
+    Purpose,
+    RecordType,
+    compare,
+    demands,
+    parse,
+)
+from privacy.tables import field_numbers, manifests, records, revisions
+from privacy.work import Role, Work
+
+PURPOSE_LAW = ("PIPL-6", "GDPR-5-1-b")
+MINIMAL_LAW = ("PIPL-6",)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a field is not given: the rule by its stable code, and the articles behind it."""
+
+    code: str
+    law: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A field that a purpose may have; through `mask`, or in clear when it is None."""
+
+    field: str
+    number: int
+    mask: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a purpose may see of a record type, before anything is known of the subject."""
+
+    purpose: Purpose
+    record_type: RecordType
+    grants: tuple[Grant, ...]
+    numbers: frozenset[int]
+    given: tuple[str, ...]
+    masked: tuple[str, ...]
+    withheld: Mapping[str, Reason]
+
+
+class Declared:
+    """A manifest in force, with the numbers under which its fields are sealed."""
+
+    def __init__(self, manifest: Manifest, version: int, numbers: Mapping[tuple[str, str], int]) -> None:
+        self.manifest = manifest
+        self.version = version
+        self.numbers = MappingProxyType(dict(numbers))
+        self._plans: dict[tuple[str, str, tuple[str, ...] | None], Plan] = {}
+
+    @property
+    def controller(self) -> Controller:
+        return self.manifest.controller
+
+    def purpose(self, name: str) -> Purpose:
+        """Raises `UndeclaredPurpose`."""
+        found = self.manifest.purposes.get(name)
+        if found is None:
+            raise UndeclaredPurpose("The manifest declares no such purpose", law=PURPOSE_LAW)
+        return found
+
+    def record_type(self, name: str) -> RecordType:
+        """Raises `Undeclared`."""
+        found = self.manifest.records.get(name)
+        if found is None:
+            raise Undeclared("The manifest declares no such record type")
+        return found
+
+    def field(self, record_type: RecordType, name: str) -> Field:
+        """Raises `Undeclared`."""
+        found = record_type.fields.get(name)
+        if found is None:
+            raise Undeclared(f"The record type {record_type.name} has no such field")
+        return found
+
+    def number(self, record_type: str, field: str) -> int:
+        """The number under which the declared field is sealed and indexed."""
+        return self.numbers[record_type, field]
+
+    def plan(self, purpose: str, record_type: str, fields: Sequence[str] | None = None) -> Plan:
+        """What the purpose may see of the type, of `fields` or of all.
+
+        Raises `UndeclaredPurpose`, `Undeclared`, `NotInPurpose`.
+        """
+        key = (purpose, record_type, None if fields is None else tuple(fields))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._work_out(*key)
+            if len(self._plans) > 4096:  # callers choose the fields: keep no more than fit
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def _work_out(self, purpose_name: str, type_name: str, fields: tuple[str, ...] | None) -> Plan:
+        purpose = self.purpose(purpose_name)
+        record_type = self.record_type(type_name)
+        uses = purpose.uses.get(type_name)
+        if not uses:
+            raise NotInPurpose(f"The purpose {purpose.name} has no use for {type_name}", law=MINIMAL_LAW)
+        asked = tuple(record_type.fields) if fields is None else tuple(dict.fromkeys(fields))
+        for name in asked:
+            self.field(record_type, name)
+        grants = tuple(Grant(name, self.number(type_name, name), uses[name]) for name in asked if name in uses)
+        withheld = {name: Reason(NotInPurpose.code, MINIMAL_LAW) for name in asked if name not in uses}
+        return Plan(
+            purpose=purpose,
+            record_type=record_type,
+            grants=grants,
+            numbers=frozenset(grant.number for grant in grants),
+            given=tuple(grant.field for grant in grants),
+            masked=tuple(grant.field for grant in grants if grant.mask is not None),
+            withheld=MappingProxyType(withheld),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What applying a manifest would do: its changes, and the stored rows that stand in the way."""
+
+    version: int
+    changes: tuple[Change, ...]
+    orphans: tuple[tuple[Demand, int], ...]
+
+
+def plan(work: Work, manifest: Manifest) -> Proposal:
+    """What `apply` would change, and how many stored rows each refused change would orphan."""
+    current = work.service.declared
+    old = current.manifest if current else None
+    orphans = tuple((demand, count) for demand in demands(old, manifest) if (count := _rows(work, demand)))
+    return Proposal((current.version if current else 0) + 1, compare(old, manifest), orphans)
+
+
+def apply(work: Work, manifest: Manifest) -> Proposal:
+    """Put the manifest in force from the next request on, on every replica. The same text again changes nothing.
+
+    Raises `ManifestOrphans` with the number of rows that would be left without class, purpose or period.
+    """
+    work.require(Role.ADMIN)
+    work.concerns("manifest.applied")
+    # one at a time: PostgreSQL keeps this row locked until the commit, SQLite has one writer anyway
+    work.execute(update(revisions).where(revisions.c.name == "manifest").values(number=revisions.c.number + 1))
+    proposal = plan(work, manifest)
+    if proposal.orphans:
+        total = sum(count for _, count in proposal.orphans)
+        raise ManifestOrphans(
+            f"{total} stored rows would be left without class, purpose or period",
+            law=("PIPL-51", "PIPL-19"),
+            orphans=[
+                {
+                    "kind": demand.kind,
+                    "type": demand.record_type,
+                    "field": demand.field,
+                    "purpose": demand.purpose,
+                    "rows": count,
+                }
+                for demand, count in proposal.orphans
+            ],
+        )
+    current = work.service.declared
+    if current is not None and current.manifest.digest == manifest.digest:
+        work.audit("manifest.unchanged", detail={"version": current.version})
+        return Proposal(current.version, (), ())
+    work.execute(
+        insert(manifests).values(
+            version=proposal.version,
+            digest=manifest.digest,
+            source=manifest.source,
+            applied_at=work.instant,
+            applied_by=work.actor.name,
+        )
+    )
+    known = {(row.record_type, row.field) for row in work.execute(select(field_numbers))}
+    last = work.execute(select(func.coalesce(func.max(field_numbers.c.number), 0))).scalar_one()
+    new = [pair for pair in _fields(manifest.records.values()) if pair not in known]
+    for number, (record_type, name) in enumerate(new, start=last + 1):
+        work.execute(insert(field_numbers).values(record_type=record_type, field=name, number=number))
+    work.audit(
+        "manifest.applied",
+        detail={
+            "version": proposal.version,
+            "changes": [f"{change.kind} {change.path}" for change in proposal.changes],
+        },
+    )
+    return proposal
+
+
+def in_force(work: Work) -> Declared:
+    """The manifest in force. Any principal may read it: it holds no personal data."""
+    return work.declared
+
+
+def purposes(work: Work) -> list[Purpose]:
+    """Every declared purpose, by name."""
+    return [purpose for _, purpose in sorted(work.declared.manifest.purposes.items())]
+
+
+def summary(purpose: Purpose) -> dict[str, object]:
+    """A purpose as it is listed: `title` in both languages, `keep` as an ISO 8601 duration."""
+    title = purpose.title
+    return {
+        "name": purpose.name,
+        "title": {"zh-CN": title.zh, "en": title.en} if title else {},
+        "basis": purpose.basis.value,
+        "law": list(purpose.law),
+        "category": purpose.category,
+        "keep": str(purpose.keep),
+        "uses": {name: dict(fields) for name, fields in purpose.uses.items()},
+        "only_anonymised": purpose.only_anonymised,
+    }
+
+
+def load(transaction: Transaction) -> Declared | None:
+    """The manifest in force, compiled; None before the first `apply`."""
+    row = transaction.execute(
+        select(manifests.c.version, manifests.c.source).order_by(manifests.c.version.desc()).limit(1)
+    ).first()
+    if row is None:
+        return None
+    numbers = {(found.record_type, found.field): found.number for found in transaction.execute(select(field_numbers))}
+    return Declared(parse(row.source, f"manifest version {row.version}"), row.version, numbers)
+
+
+def permits(basis: Basis, jurisdiction: str) -> bool:
+    """Whether the law that covers the subject knows this basis. PIPL 13 has no legitimate interest."""
+    return not (basis is Basis.LEGITIMATE_INTEREST and jurisdiction == "CN")
+
+
+def _fields(types: Iterable[RecordType]) -> list[tuple[str, str]]:
+    return [(record_type.name, name) for record_type in types for name in record_type.fields]
+
+
+def _rows(work: Work, demand: Demand) -> int:
+    """How many stored rows the change behind the demand would orphan."""
+    kept = select(func.count()).select_from(records)
+    if demand.record_type is not None:
+        kept = kept.where(records.c.record_type == demand.record_type)
+    if demand.purpose is not None:
+        kept = kept.where(records.c.purposes.contains(f'"{demand.purpose}"', autoescape=True))
+    return int(work.execute(kept).scalar_one())

@@ -1,0 +1,143 @@
+"""What a manifest is once it is read: frozen values that every other module asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from privacy.levels import Level
+from privacy.manifest.placed_yaml import Problem
+from privacy.periods import Period
+
+LANGUAGES: Final = ("zh", "en")
+DEFAULT_SCOPE: Final = "main"
+DEFAULT_MAX_LENGTH: Final = 10_000
+DEFAULT_PLANNED_SUBJECTS: Final = 1_000_000
+
+
+class Basis(StrEnum):
+    """Lawful bases: PIPL 13, GDPR 6(1). PIPL knows no legitimate interest."""
+
+    CONSENT = "consent"
+    CONTRACT = "contract"
+    LEGAL_OBLIGATION = "legal-obligation"
+    VITAL_INTEREST = "vital-interest"
+    PUBLIC_TASK = "public-task"
+    LEGITIMATE_INTEREST = "legitimate-interest"
+
+
+class ValueType(StrEnum):
+    TEXT = "text"
+    DATE = "date"
+    DATETIME = "datetime"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    LIST = "list"  # of texts
+
+
+class RecipientKind(StrEnum):
+    """Four ways of giving data away, never one "share" flag."""
+
+    PROCESSOR = "processor"  # entrusted: PIPL 21, GDPR 28
+    JOINT_CONTROLLER = "joint-controller"  # PIPL 20, GDPR 26
+    CONTROLLER = "controller"  # provided to another controller: PIPL 23, separate consent
+    SUCCESSOR = "successor"  # merger, division, dissolution: PIPL 22
+    AUTHORITY = "authority"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A title or description in both languages. One written in one language only stands in for both."""
+
+    zh: str
+    en: str
+
+    def in_language(self, language: str) -> str:
+        """`language` as in Accept-Language ("zh-CN", "en"); English for what is not Chinese."""
+        return self.zh if language.lower().split("-")[0] == "zh" else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`normaliser` is set exactly when `lookup` is. `max_length` counts characters, of a list all together."""
+
+    name: str
+    level: Level
+    category: str
+    type: ValueType
+    lookup: bool
+    normaliser: str | None
+    mask: str | None
+    detect: str | None
+    scan: tuple[str, ...]
+    analytics: str | None
+    title: Text | None
+    max_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """`scope` is the retention class: data keys are per subject and scope, and are destroyed by scope."""
+
+    name: str
+    fields: Mapping[str, Field]
+    title: Text | None
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """`uses`: record type -> field -> the name of a mask, or None for in clear. `keep` is the longest."""
+
+    name: str
+    basis: Basis
+    law: tuple[str, ...]
+    category: str
+    uses: Mapping[str, Mapping[str, str | None]]
+    keep: Period
+    only_anonymised: bool
+    consent_expires: Period | None
+    title: Text | None
+    description: Text | None
+    consent_separate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    name: str
+    kind: RecipientKind
+    contact: str
+    title: Text | None
+    jurisdiction: str | None
+    purposes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """`name` is in the first of `languages`; `planned_subjects` sizes the blind index."""
+
+    name: str
+    title: Text
+    contact: str
+    jurisdiction: str
+    planned_subjects: int
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Equal when the declarations are, whatever the comments and the order of keys in `source`.
+
+    `digest` is the SHA-256 of `source` in hex. `warnings` do not keep a manifest from being applied.
+    """
+
+    controller: Controller
+    records: Mapping[str, RecordType]
+    purposes: Mapping[str, Purpose]
+    recipients: Mapping[str, Recipient]
+    source: str = field(compare=False, repr=False)
+    digest: str = field(compare=False)
+    warnings: tuple[Problem, ...] = field(compare=False, default=())

@@ -1,0 +1,481 @@
+"""Records: stored for purposes, read for a purpose, rectified, deleted.
+
+What is stored is one sealed container a record and, for each declared lookup, an index entry. A record
+ends when the longest of its purposes' periods ends; from then on nobody can read it, swept or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import and_, literal_column, or_, select, update
+from sqlalchemy import delete as delete_from
+
+from keys.blind_index import default_bits
+from privacy import access, ids, subjects, vault
+from privacy.access import Decision, Facts
+from privacy.database import Insertion, Lookup, Row
+from privacy.declaration import MINIMAL_LAW, Declared, Reason
+from privacy.errors import (
+    Forbidden,
+    Invalid,
+    NotFound,
+    NotInPurpose,
+    PurposeEnded,
+    VersionMismatch,
+)
+from privacy.levels import Level, effective
+from privacy.manifest import Field, Purpose, RecordType, ValueType
+from privacy.masks import mask
+from privacy.normalise import NORMALISERS, normalise
+from privacy.tables import consents, index_entries, micros, moment, records, uuid_of
+from privacy.tables import subjects as subjects_table
+from privacy.vault import At, Value
+from privacy.work import Role, Rows, Work
+
+PAGE: Final = 100
+_MOST_NUMBER: Final = 2**53  # beyond, JSON readers lose digits (RFC 8259 section 6)
+_LIST_ITEMS: Final = 256
+
+_RECORDS = Insertion(records)
+_ENTRIES = Insertion(index_entries)
+
+_COLUMNS = (
+    records.c.subject_id,
+    records.c.record_id,
+    records.c.record_type,
+    records.c.version,
+    records.c.stored_at,
+    records.c.expires_at,
+    records.c.sealed,
+    subjects_table.c.jurisdiction,
+    subjects_table.c.erased_at,
+    consents.c.state,
+    consents.c.expires_at.label("consent_expires"),
+)
+
+
+def _with_facts(purpose: Any) -> Any:
+    """Records with all the gate needs, in the one query."""
+    return records.join(subjects_table, subjects_table.c.subject_id == records.c.subject_id).outerjoin(
+        consents, and_(consents.c.subject_id == records.c.subject_id, consents.c.purpose == purpose)
+    )
+
+
+_ONE = Rows(
+    Lookup(
+        lambda record_id, purpose: (
+            select(*_COLUMNS).select_from(_with_facts(purpose)).where(records.c.record_id == record_id)
+        ),
+        "uuid",
+        "text",
+    )
+)
+# A page of a subject's records after a record id, oldest first; one more than a page, to know there is more.
+_OF_SUBJECT = Rows(
+    Lookup(
+        lambda subject_id, purpose, record_type, after, instant: (
+            select(*_COLUMNS)
+            .select_from(_with_facts(purpose))
+            .where(
+                records.c.subject_id == subject_id,
+                or_(literal_column("''") == record_type, records.c.record_type == record_type),
+                records.c.record_id > after,
+                records.c.expires_at > instant,
+            )
+            .order_by(records.c.record_id)
+            .limit(literal_column(str(PAGE + 1)))
+            .offset(literal_column("0"))
+        ),
+        "uuid",
+        "text",
+        "text",
+        "uuid",
+        "bigint",
+    )
+)
+_FOR_CHANGE = Rows(
+    Lookup(
+        lambda record_id: (
+            select(
+                records.c.subject_id,
+                records.c.record_type,
+                records.c.version,
+                records.c.purposes,
+                records.c.expires_at,
+                records.c.sealed,
+                records.c.stored_at,
+            )
+            .where(records.c.record_id == record_id)
+            .with_for_update()
+        ),
+        "uuid",
+    )
+)
+_FIRST = UUID(int=0)
+
+# The fields asked for: of whatever type is read, or by record type. None asks for all.
+Narrowed = Sequence[str] | Mapping[str, Sequence[str]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as its writer gets it back: ids and levels, no value."""
+
+    id: UUID
+    type: str
+    version: int
+    expires_at: datetime
+    levels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as a purpose may see it."""
+
+    id: UUID
+    subject_id: UUID
+    type: str
+    version: int
+    data: Mapping[str, Value]
+    withheld: Mapping[str, Reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a subject's records; `after` is where the next page starts, None at the end."""
+
+    items: list[Record]
+    after: UUID | None
+
+
+def store(
+    work: Work, subject_id: UUID, *, type: str, purposes: Sequence[str], data: Mapping[str, object]
+) -> StoredRecord:
+    """Seal and keep `data` until the longest retention period of `purposes` ends.
+
+    Each field must be one that a purpose uses (PIPL 6, 19; GDPR 5(1)(b)(c)(e)). Raises `NotFound`, `Erased`,
+    `Forbidden`, `NoLawfulBasis`, `ConsentMissing`, `NotInPurpose`, `UndeclaredPurpose`, `Undeclared`, `Invalid`.
+    """
+    work.concerns("record.stored", subject=subject_id)
+    declared = work.declared
+    record_type = declared.record_type(type)
+    held_for = _purposes(work, record_type, purposes)
+    values = _values(declared, record_type, data)
+    used = {name for purpose in held_for for name in purpose.uses[type]}
+    for name in values:
+        if name not in used:
+            raise NotInPurpose(f"None of the purposes uses the field {name}; do not collect it", law=MINIMAL_LAW)
+    held = subjects.hold_for_writing(work, subject_id)
+    for purpose in held_for:
+        access.require_basis(purpose, _facts(work, held, purpose), work.instant)
+    minor = subjects.is_minor(work, held)
+    record_id = ids.new()
+    expires_at = max(purpose.keep.after(work.now) for purpose in held_for)
+    at = At(subject_id, record_type.scope, type, record_id)
+    key = vault.key_for(work, subject_id, record_type.scope)
+    sealed = vault.seal(work, key, at, {declared.number(type, name): value for name, value in values.items()})
+    for name, value in values.items():
+        _index(work, record_type.fields[name], at, value)
+    level = effective(values.keys(), record_type, minor=minor)
+    work.add(
+        _RECORDS,
+        (
+            subject_id,
+            record_id,
+            type,
+            1,
+            int(level),
+            msgspec.json.encode([purpose.name for purpose in held_for]).decode(),
+            work.instant,
+            work.instant,
+            micros(expires_at),
+            key.kid,
+            sealed,
+        ),
+    )
+    work.audit(
+        "record.stored",
+        subject=subject_id,
+        record=record_id,
+        purpose=held_for[0].name,
+        basis=held_for[0].basis.value,
+        fields=sorted(values),
+        detail={"type": type, "purposes": [purpose.name for purpose in held_for], "level": str(level)},
+    )
+    return StoredRecord(record_id, type, 1, expires_at, _levels(record_type, values, minor))
+
+
+def read(work: Work, record_id: UUID, *, purpose: str, fields: Narrowed = None) -> Record:
+    """What the purpose may see of one record. The event names each field given.
+
+    Raises `UndeclaredPurpose`, `Forbidden`, `NotFound`, `NotInPurpose`, and what `access.decide` raises.
+    """
+    work.concerns("record.read", record=record_id, purpose=purpose)
+    work.require(Role.SERVICE)
+    work.declared.purpose(purpose)
+    rows = work.fetch(_ONE, (record_id, purpose))
+    if not rows or rows[0][5] <= work.instant:
+        raise NotFound("There is no such record")
+    return _disclose(work, rows[0], purpose, fields, "record.read")
+
+
+def read_all(
+    work: Work,
+    subject_id: UUID,
+    *,
+    purpose: str,
+    type: str | None = None,
+    fields: Narrowed = None,
+    after: UUID | None = None,
+    limit: int = PAGE,
+) -> Page:
+    """A page of what the purpose may see of a subject, oldest record first.
+
+    Without `type`: the types that the purpose uses and the actor is granted. A record whose period for
+    this purpose has passed shows each field as withheld. Raises as `read` does.
+    """
+    work.concerns("record.read", subject=subject_id, purpose=purpose)
+    work.require(Role.SERVICE)
+    declared = work.declared
+    declared.purpose(purpose)
+    if type is not None:
+        plan = declared.plan(purpose, type, _for_type(fields, type))
+        access.decide(work, plan, access.facts_for(work, subject_id, purpose))
+    rows = work.fetch(_OF_SUBJECT, (subject_id, purpose, type or "", after or _FIRST, work.instant))
+    if not rows and type is None:
+        subjects.get(work, subject_id)
+    items: list[Record] = []
+    for row in rows[:limit]:
+        if type is None and not _in_scope(work, purpose, row[2]):
+            continue
+        try:
+            items.append(_disclose(work, row, purpose, fields, "record.read"))
+        except PurposeEnded as no:
+            items.append(_withheld(work, row, purpose, fields, Reason(no.code, no.law)))
+    if not items:
+        work.audit("record.read", subject=subject_id, purpose=purpose, fields=[])
+    return Page(items, uuid_of(rows[limit - 1][1]) if len(rows) > limit else None)
+
+
+def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, object]) -> StoredRecord:
+    """Replace some fields of a record, or remove them (None); the others stay closed.
+
+    PIPL 46, GDPR 16. Raises `VersionMismatch` unless `version` is the record's; `NotFound`, `Forbidden`,
+    `Undeclared`, `NotInPurpose`, `Invalid`.
+    """
+    work.concerns("record.rectified", record=record_id)
+    row = _for_change(work, record_id)
+    subject_id, type, kept_for = uuid_of(row[0]), row[1], msgspec.json.decode(row[3], type=list[str])
+    work.concerns("record.rectified", subject=subject_id, record=record_id)
+    _may_change(work, type, kept_for)
+    if row[2] != version:
+        raise VersionMismatch(f"The record is at version {row[2]}", version=row[2])
+    declared = work.declared
+    record_type = declared.record_type(type)
+    held = subjects.hold_for_writing(work, subject_id)
+    removed = [name for name, value in data.items() if value is None]
+    values = _values(declared, record_type, {name: value for name, value in data.items() if value is not None})
+    used = {name for purpose in kept_for for name in declared.purpose(purpose).uses.get(type, ())}
+    for name in removed:
+        declared.field(record_type, name)
+    for name in values:
+        if name not in used:
+            raise NotInPurpose(f"None of the record's purposes uses the field {name}", law=MINIMAL_LAW)
+    if not data:
+        raise Invalid("data names no field to change")
+    changes: dict[int, Value] = {declared.number(type, name): values.get(name) for name in (*values, *removed)}
+    at = At(subject_id, record_type.scope, type, record_id)
+    decision = Decision("[rectification]", "legal-obligation", frozenset(changes))
+    present = vault.numbers_in(row[5]) | {declared.number(type, name) for name in values}
+    if not present - {declared.number(type, name) for name in removed}:
+        raise Invalid("That would remove every field; delete the record instead")
+    sealed, numbers = vault.patch(work, decision, at, row[5], changes)
+    names = {name for name in record_type.fields if declared.number(type, name) in numbers}
+    minor = subjects.is_minor(work, held)
+    level = effective(names, record_type, minor=minor)
+    work.execute(
+        update(records)
+        .where(records.c.subject_id == subject_id, records.c.record_id == record_id)
+        .values(version=version + 1, sealed=sealed, level=int(level), changed_at=work.instant)
+    )
+    work.execute(
+        delete_from(index_entries).where(
+            index_entries.c.subject_id == subject_id,
+            index_entries.c.record_id == record_id,
+            index_entries.c.field_number.in_(changes),
+        )
+    )
+    for name, value in values.items():
+        _index(work, record_type.fields[name], at, value)
+    work.audit("record.rectified", subject=subject_id, record=record_id, fields=sorted(data), detail={"type": type})
+    return StoredRecord(record_id, type, version + 1, moment(row[4]), _levels(record_type, sorted(names), minor))
+
+
+def delete(work: Work, record_id: UUID, *, version: int | None = None) -> None:
+    """Remove a record and its index entries. Raises `NotFound`, `Forbidden`, `VersionMismatch`."""
+    work.concerns("record.deleted", record=record_id)
+    row = _for_change(work, record_id)
+    subject_id = uuid_of(row[0])
+    work.concerns("record.deleted", subject=subject_id, record=record_id)
+    _may_change(work, row[1], msgspec.json.decode(row[3], type=list[str]))
+    if version is not None and row[2] != version:
+        raise VersionMismatch(f"The record is at version {row[2]}", version=row[2])
+    subjects.hold_for_writing(work, subject_id)
+    for table in (index_entries, records):
+        work.execute(delete_from(table).where(table.c.subject_id == subject_id, table.c.record_id == record_id))
+    work.audit("record.deleted", subject=subject_id, record=record_id, detail={"type": row[1]})
+
+
+def _disclose(work: Work, row: Row, purpose: str, fields: Narrowed, action: str) -> Record:
+    """Decide, open what was decided, mask, and owe nothing: the event is the last step."""
+    subject_id, record_id, type = uuid_of(row[0]), uuid_of(row[1]), row[2]
+    work.concerns(action, subject=subject_id, record=record_id, purpose=purpose)
+    plan = work.declared.plan(purpose, type, _for_type(fields, type))
+    decision = access.decide(work, plan, access.facts_of(row, 7, subject_id), row[4])
+    at = At(subject_id, plan.record_type.scope, type, record_id)
+    opened = vault.unseal(work, decision, at, row[6])
+    data: dict[str, Value] = {}
+    for grant in decision.grants:
+        if grant.number in opened:
+            value = opened[grant.number]
+            data[grant.field] = value if grant.mask is None else mask(grant.mask, value)
+    work.audit(
+        action,
+        outcome="disclosed",
+        subject=subject_id,
+        record=record_id,
+        purpose=purpose,
+        basis=decision.basis,
+        fields=list(data),
+        detail={"type": type, "masked": masked} if (masked := plan.masked) else {"type": type},
+    )
+    return Record(record_id, subject_id, type, row[3], data, decision.withheld)
+
+
+def _withheld(work: Work, row: Row, purpose: str, fields: Narrowed, reason: Reason) -> Record:
+    plan = work.declared.plan(purpose, row[2], _for_type(fields, row[2]))
+    every = dict.fromkeys(plan.given, reason) | dict(plan.withheld)
+    record_id, subject_id = uuid_of(row[1]), uuid_of(row[0])
+    work.audit("record.read", subject=subject_id, record=record_id, purpose=purpose, fields=[])
+    return Record(record_id, subject_id, row[2], row[3], {}, every)
+
+
+def _for_type(fields: Narrowed, type: str) -> Sequence[str] | None:
+    return fields.get(type) if isinstance(fields, Mapping) else fields
+
+
+def _in_scope(work: Work, purpose: str, type: str) -> bool:
+    return work.actor.may_use(purpose, type) and type in work.declared.purpose(purpose).uses
+
+
+def _for_change(work: Work, record_id: UUID) -> Row:
+    work.require(Role.SERVICE)
+    rows = work.fetch(_FOR_CHANGE, (record_id,))
+    if not rows or rows[0][4] <= work.instant:
+        raise NotFound("There is no such record")
+    return rows[0]
+
+
+def _may_change(work: Work, type: str, kept_for: Sequence[str]) -> None:
+    if not any(work.actor.may_use(purpose, type) for purpose in kept_for):
+        raise Forbidden("The principal has no grant for a purpose of this record", law=MINIMAL_LAW)
+
+
+def _purposes(work: Work, record_type: RecordType, names: Sequence[str]) -> list[Purpose]:
+    """The purposes a record is to be held for: declared, granted, and each with a use for the type."""
+    if not names:
+        raise Invalid("purposes must name at least one purpose")
+    found = []
+    for name in dict.fromkeys(names):
+        purpose = work.declared.purpose(name)
+        access.granted(work, name, record_type.name)
+        if not purpose.uses.get(record_type.name):
+            raise NotInPurpose(f"The purpose {name} has no use for {record_type.name}", law=MINIMAL_LAW)
+        found.append(purpose)
+    return found
+
+
+def _facts(work: Work, held: subjects.Held, purpose: Purpose) -> Facts:
+    if purpose.basis.value != "consent":
+        return Facts(held.id, held.jurisdiction, False, None, None)
+    return access.facts_for(work, held.id, purpose.name)
+
+
+def _values(declared: Declared, record_type: RecordType, data: Mapping[str, object]) -> dict[str, Value]:
+    """The values, each of its declared type. Raises `Undeclared`, `Invalid`; no message holds a value."""
+    return {name: _typed(declared.field(record_type, name), value) for name, value in data.items()}
+
+
+def _typed(field: Field, value: object) -> Value:
+    match field.type, value:
+        case (ValueType.TEXT, str()) if len(value) <= field.max_length:
+            return value
+        case (ValueType.BOOLEAN, bool()):
+            return value
+        case (ValueType.INTEGER, int()) if not isinstance(value, bool) and abs(value) <= _MOST_NUMBER:
+            return value
+        case (ValueType.NUMBER, int() | float()) if not isinstance(value, bool) and abs(value) <= _MOST_NUMBER:
+            return value
+        case (ValueType.DATE, str()) if _is_date(value):
+            return value
+        case (ValueType.DATETIME, str()) if _is_instant(value):
+            return value
+        case (ValueType.LIST, list()) if (
+            len(value) <= _LIST_ITEMS
+            and all(isinstance(item, str) for item in value)
+            and sum(map(len, value)) <= field.max_length
+        ):
+            return value
+    limit = f" of at most {field.max_length} characters" if field.type in (ValueType.TEXT, ValueType.LIST) else ""
+    raise Invalid(f"The field {field.name} must be a {field.type.value}{limit}", field=field.name)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return len(text) == 10
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _levels(record_type: RecordType, names: Sequence[str] | Mapping[str, Value], minor: bool) -> dict[str, str]:
+    return {name: str(Level.L4 if minor else record_type.fields[name].level) for name in names}
+
+
+def token_of(work: Work, record_type: str, field: Field, value: str) -> int:
+    """The blind index of a value in a declared lookup field. Raises `Invalid` when it cannot be normalised."""
+    kind = field.normaliser or "text"
+    plain = normalised(work, field, value)
+    bits = default_bits(work.declared.controller.planned_subjects)
+    version = NORMALISERS[kind].version
+    return work.service.keyring.index.token(record_type, field.name, f"{kind}-{version}", plain.encode(), bits=bits)
+
+
+def normalised(work: Work, field: Field, value: str) -> str:
+    """The value in the form in which two spellings are one. Raises `Invalid`, naming the field only."""
+    region = work.declared.controller.jurisdiction
+    try:
+        return normalise(field.normaliser or "text", value, region if len(region) == 2 and region != "EU" else "CN")
+    except Invalid as error:
+        raise Invalid(f"The field {field.name}: {error.detail}", field=field.name) from None
+
+
+def _index(work: Work, field: Field, at: At, value: Value) -> None:
+    if field.lookup and value is not None:
+        token = token_of(work, at.record_type, field, value if isinstance(value, str) else str(value))
+        number = work.declared.number(at.record_type, field.name)
+        version = work.service.keyring.index.version
+        work.add(_ENTRIES, (at.subject_id, at.record_id, number, version, token))

@@ -1,0 +1,156 @@
+"""Exact search by blind index.
+
+The index is a truncated keyed hash, so each candidate is opened and compared; a candidate that was not
+the one is opened all the same, and the log says so ("compared"). The value searched for is in the request
+body only and in no event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import and_, literal_column, select
+
+from privacy import access, records, subjects, vault
+from privacy.access import Decision
+from privacy.database import Lookup
+from privacy.declaration import MINIMAL_LAW
+from privacy.errors import Invalid, NotInPurpose, Refused
+from privacy.manifest import Field
+from privacy.tables import consents, index_entries, uuid_of
+from privacy.tables import records as records_table
+from privacy.tables import subjects as subjects_table
+from privacy.vault import At
+from privacy.work import Role, Rows, Work
+
+CANDIDATES: Final = 1000  # more than this many hits is not a search for a person
+
+_CANDIDATES = Rows(
+    Lookup(
+        lambda number, version, token, purpose, instant: (
+            select(
+                records_table.c.subject_id,
+                records_table.c.record_id,
+                records_table.c.stored_at,
+                records_table.c.sealed,
+                subjects_table.c.jurisdiction,
+                subjects_table.c.erased_at,
+                consents.c.state,
+                consents.c.expires_at,
+            )
+            .select_from(
+                index_entries.join(
+                    records_table,
+                    and_(
+                        records_table.c.subject_id == index_entries.c.subject_id,
+                        records_table.c.record_id == index_entries.c.record_id,
+                    ),
+                )
+                .join(subjects_table, subjects_table.c.subject_id == records_table.c.subject_id)
+                .outerjoin(
+                    consents,
+                    and_(consents.c.subject_id == records_table.c.subject_id, consents.c.purpose == purpose),
+                )
+            )
+            .where(
+                index_entries.c.field_number == number,
+                index_entries.c.index_version == version,
+                index_entries.c.token == token,
+                records_table.c.expires_at > instant,
+            )
+            .order_by(records_table.c.record_id)
+            .limit(literal_column(str(CANDIDATES)))
+            .offset(literal_column("0"))
+        ),
+        "bigint",
+        "bigint",
+        "bigint",
+        "text",
+        "bigint",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where a value was found. `record_id` is None for a subject's external id."""
+
+    subject_id: UUID
+    record_id: UUID | None
+
+
+def search(work: Work, *, type: str, field: str, value: str, purpose: str) -> list[Hit]:
+    """The subjects whose field has this value, after normalisation, as far as the purpose may know.
+
+    Each hit is a disclosure with an event of its own. `type` "subject" with `field` "external_id" finds a
+    subject by the id that a component knows it by. Raises `UndeclaredPurpose`, `Forbidden`, `NotInPurpose`,
+    `Undeclared`, `Invalid`.
+    """
+    work.concerns("subject.searched", purpose=purpose)
+    work.require(Role.SERVICE)
+    basis = work.declared.purpose(purpose).basis.value
+    if type == subjects.TYPE:
+        hits = _by_external_id(work, field, value, purpose)
+    else:
+        hits = _by_index(work, type, field, value, purpose)
+    for hit in hits:
+        work.audit(
+            "subject.searched",
+            outcome="disclosed",
+            subject=hit.subject_id,
+            record=hit.record_id,
+            purpose=purpose,
+            basis=basis,
+            fields=[field],
+            detail={"type": type},
+        )
+    if not hits:
+        work.audit("subject.searched", purpose=purpose, basis=basis, fields=[field], detail={"type": type, "hits": 0})
+    return hits
+
+
+def _by_external_id(work: Work, field: str, value: str, purpose: str) -> list[Hit]:
+    if field != "external_id":
+        raise Invalid("A subject is searched by its external_id only")
+    if purpose not in work.actor.purposes and "*" not in work.actor.purposes:
+        access.granted(work, purpose, "")
+    found = subjects.find(work, value)
+    return [] if found is None else [Hit(found, None)]
+
+
+def _by_index(work: Work, type: str, name: str, value: str, purpose: str) -> list[Hit]:
+    declared = work.declared
+    record_type = declared.record_type(type)
+    field = declared.field(record_type, name)
+    plan = declared.plan(purpose, type, (name,))
+    access.granted(work, purpose, type)
+    if not plan.grants:
+        raise NotInPurpose(f"The purpose has no use for the field {name}", law=MINIMAL_LAW)
+    if not field.lookup:
+        raise Invalid(f"The field {name} is not declared for lookup", field=name)
+    wanted = records.normalised(work, field, value)
+    token = records.token_of(work, type, field, value)
+    version = work.service.keyring.index.version
+    key = (declared.number(type, name), version, token, purpose, work.instant)
+    hits = []
+    for row in work.fetch(_CANDIDATES, key):
+        subject_id, record_id = uuid_of(row[0]), uuid_of(row[1])
+        try:
+            decision = access.decide(work, plan, access.facts_of(row, 4, subject_id), row[2])
+        except Refused:
+            continue  # the purpose may not know this one; nothing of it was opened
+        if _matches(work, decision, field, At(subject_id, record_type.scope, type, record_id), row[3], wanted):
+            hits.append(Hit(subject_id, record_id))
+        else:
+            work.audit("subject.searched", outcome="compared", subject=subject_id, record=record_id, purpose=purpose)
+    return hits
+
+
+def _matches(work: Work, decision: Decision, field: Field, at: At, sealed: bytes, wanted: str) -> bool:
+    (number,) = decision.numbers
+    value = vault.unseal(work, decision, at, sealed).get(number)
+    if value is None:
+        return False
+    return records.normalised(work, field, value if isinstance(value, str) else str(value)) == wanted

@@ -1,0 +1,59 @@
+"""Settings from the environment, prefix `PRIVACY_`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from privacy.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are and how the service runs. URLs may hold passwords, so `repr` shows none."""
+
+    home: Path
+    database_url: str
+    keystore_url: str
+    kms: str = "local:"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    log_level: str = "info"
+    rate_per_minute: int = 600_000
+    body_limit: int = 8 * 1024 * 1024
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Raises `Invalid` naming the variable that cannot be understood."""
+        env = os.environ if environment is None else environment
+
+        def number(name: str, default: int, least: int, most: int) -> int:
+            text = env.get(f"PRIVACY_{name}", "")
+            if not text:
+                return default
+            if not text.isdecimal() or not least <= int(text) <= most:
+                raise Invalid(f"PRIVACY_{name} must be a whole number from {least} to {most}")
+            return int(text)
+
+        home = Path(env.get("PRIVACY_HOME") or "privacy-home").absolute()
+        level = (env.get("PRIVACY_LOG_LEVEL") or "info").lower()
+        if level not in {"debug", "info", "warning", "error"}:
+            raise Invalid("PRIVACY_LOG_LEVEL must be debug, info, warning or error")
+        return cls(
+            home=home,
+            database_url=env.get("PRIVACY_DATABASE_URL") or f"sqlite:///{home / 'data.db'}",
+            keystore_url=env.get("PRIVACY_KEYSTORE_URL") or f"sqlite:///{home / 'keys.db'}",
+            kms=env.get("PRIVACY_KMS") or "local:",
+            host=env.get("PRIVACY_HOST") or "127.0.0.1",
+            port=number("PORT", 8000, 1, 65535),
+            workers=number("WORKERS", 1, 1, 64),
+            log_level=level,
+            rate_per_minute=number("RATE_PER_MINUTE", 600_000, 1, 10**9),
+            body_limit=number("BODY_LIMIT", 8 * 1024 * 1024, 1024, 1 << 30),
+        )
+
+    def __repr__(self) -> str:
+        return f"Settings(home={str(self.home)!r}, host={self.host!r}, port={self.port})"

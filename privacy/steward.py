@@ -1,0 +1,185 @@
+"""The running whole: databases, keys, the manifest in force, who may call, and how calls reach the database.
+
+`begin` gives one caller a transaction of its own (jobs, the command line, rare routes). `submit` hands
+calls to the group, where they share transactions. Either way a call sees the manifest and the
+principals as they are at its own transaction's start, on every replica.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Lock
+
+from sqlalchemy import select
+
+from keys.keyring import Keyring
+from keys.kms import RootKey, create_root, open_root
+from keys.store import KeyStore
+from privacy import declaration, principals
+from privacy.database import Database, Lookup, Transaction, migrate, open_database
+from privacy.declaration import Declared
+from privacy.errors import Conflict, Invalid, Refused, Unauthenticated
+from privacy.group import Group, Request
+from privacy.principals import Directory
+from privacy.settings import Settings
+from privacy.tables import revisions
+from privacy.vault import Vault
+from privacy.work import TERMINAL, Actor, Work, flush
+
+_REVISIONS = Lookup(lambda name: select(revisions.c.number).where(revisions.c.name == name), "text")
+_WATCHED = (("manifest",), ("principals",))
+
+Clock = Callable[[], int]
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+class Steward:
+    """One process of the service. Thread-safe."""
+
+    def __init__(
+        self, settings: Settings, database: Database, store: KeyStore, root: RootKey, clock: Clock = wall_clock
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.keystore = store
+        self.keyring = Keyring.open(store, root)
+        self.vault = Vault(self.keyring, store)
+        self.instant = clock
+        self._declared: tuple[int, Declared | None] = (-1, None)
+        self._directory = Directory(-1, {})
+        self._loading = Lock()
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._groups: list[Group] = []
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Clock = wall_clock) -> Steward:
+        """Open what `create` made; brings both schemas up to date first. Raises `Unavailable`, `Invalid`."""
+        root = open_root(settings.kms, settings.home)
+        store = KeyStore.open(settings.keystore_url)
+        database = open_database(settings.database_url)
+        migrate(database)
+        service = cls(settings, database, store, root, clock)
+        service.reload()
+        return service
+
+    @classmethod
+    def create(cls, settings: Settings, clock: Clock = wall_clock) -> Steward:
+        """Make root key, key store and database. Raises `Conflict` when any of them is there already."""
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root = create_root(settings.kms, settings.home)
+        store = KeyStore.create(settings.keystore_url)
+        Keyring.create(store, root).close()
+        database = open_database(settings.database_url)
+        migrate(database)
+        service = cls(settings, database, store, root, clock)
+        service.reload()
+        if service.declared is not None:
+            raise Conflict("The database already holds a deployment")
+        return service
+
+    def close(self) -> None:
+        """End the groups after the calls they hold, then the connections."""
+        if self._groups:
+            self._queue.put(None)
+            for group in self._groups:
+                group.join()
+            self._groups.clear()
+        self.database.close()
+        self.keyring.close()
+        self.keystore.close()
+
+    @property
+    def declared(self) -> Declared | None:
+        """The manifest in force, as of the last transaction's start."""
+        return self._declared[1]
+
+    def start(self) -> None:
+        """Start the groups. PostgreSQL gets two: one works while the other waits for the database."""
+        if not self._groups:
+            for number in range(2 if self.database.coalesces else 1):
+                self._groups.append(Group(self, self._queue, f"group-{number}"))
+
+    def submit(self, request: Request) -> None:
+        """Hand calls to the group; the request's sink gets their outcomes after the commit."""
+        self._queue.put(request)
+
+    @contextmanager
+    def begin(self, actor: Actor = TERMINAL, *, request_id: str | None = None) -> Iterator[Work]:
+        """One transaction for one caller: commit on leaving, roll back on any exception.
+
+        A refusal is audited after the roll-back, in a transaction of its own. Raises what the block
+        raises; `Unaudited` when the block unsealed or changed something and named no event.
+        """
+        with self.database.borrow() as lane:
+            work: Work | None = None
+            try:
+                with lane.transaction() as transaction:
+                    self.refresh(transaction)
+                    work = Work(self, self.live(actor), transaction, self.instant(), request_id=request_id)
+                    yield work
+                    sequence = flush(transaction, (work,), lane.writer, lane.sequence)
+                lane.sequence = sequence
+            except Refused as refusal:
+                if work is not None and not lane.broken:
+                    with lane.transaction() as transaction:
+                        work.refused(refusal)
+                        sequence = flush(transaction, (work,), lane.writer, lane.sequence)
+                    lane.sequence = sequence
+                raise
+
+    def refresh(self, transaction: Transaction) -> None:
+        """Take over a manifest or a directory that has changed since the last look."""
+        numbers = [rows[0][0] for rows in transaction.lookup(_REVISIONS, _WATCHED)]
+        if numbers[0] != self._declared[0]:
+            with self._loading:
+                self._declared = (numbers[0], declaration.load(transaction))
+        if numbers[1] != self._directory.revision:
+            with self._loading:
+                self._directory = principals.load(transaction, numbers[1])
+
+    def reload(self) -> None:
+        """`refresh` in a transaction of its own."""
+        with self.database.borrow() as lane, lane.transaction() as transaction:
+            self.refresh(transaction)
+
+    def live(self, actor: Actor) -> Actor:
+        """The actor as of now. Raises `Unauthenticated` when its key has been revoked or has expired."""
+        return actor if actor.principal_id is None else self._directory.actor(actor.digest, self.instant())
+
+    def authenticate(self, key: str) -> Actor:
+        """The actor of an API key. Raises `Unauthenticated`.
+
+        Answers from memory; the transaction of the call checks again (`live`). A key that is not known
+        is looked for in the database, in case it has just been issued elsewhere.
+        """
+        digest = principals.digest_of(key)
+        try:
+            return self._directory.actor(digest, self.instant())
+        except Unauthenticated:
+            self.reload()
+            return self._directory.actor(digest, self.instant())
+
+    def healthy(self) -> dict[str, bool]:
+        """Which parts answer: database, key store, root key, manifest."""
+        found = {"manifest": self.declared is not None}
+        for name, check in (("database", self.reload), ("key store", self.keystore.health)):
+            try:
+                check()
+                found[name] = True
+            except Exception:  # noqa: BLE001 - any failure means: not ready
+                found[name] = False
+        return found
+
+
+def opened(settings: Settings) -> Steward:
+    """`Steward.open`, with a hint for whoever has not initialised yet."""
+    if not settings.home.exists():
+        raise Invalid(f"There is nothing at {settings.home}: run `privacy init --manifest FILE` first")
+    return Steward.open(settings)

@@ -1,0 +1,200 @@
+"""The only place that seals and unseals.
+
+A box is opened only under a `Decision` of `privacy.access`, and opening makes the work owe an event.
+Data keys are fetched for each call and wiped after it: there is no cache, so destroying a key acts on
+the next request everywhere. A key is durable in the key store before the first box it seals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from keys import container
+from keys.container import Place
+from keys.errors import (
+    BadRootKey,
+    CannotOpen,
+    KekRetired,
+    KeyExists,
+    KeyGone,
+    KeysError,
+)
+from keys.keyring import Keyring
+from keys.store import KeyStore, WrappedKey
+from privacy.database import Transaction
+from privacy.errors import Corrupt, Erased, KeysUnavailable
+from privacy.work import Work
+
+if TYPE_CHECKING:
+    from privacy.access import Decision
+
+Value = str | int | float | bool | list[str] | None
+Scoped = tuple[UUID, str]  # a subject and a retention scope
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where a sealed record is: what its box is bound to."""
+
+    subject_id: UUID
+    scope: str
+    record_type: str
+    record_id: UUID
+
+
+class Vault:
+    """The keyring behind the three ways a call asks for data keys; each a source that takes many at once."""
+
+    def __init__(self, keyring: Keyring, store: KeyStore) -> None:
+        self.keyring = keyring
+        self.by_kid = _ByKid(store)
+        self.current = _Current(store)
+        self.new = _New(keyring, store)
+
+
+class _ByKid:
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
+
+    def many(self, transaction: Transaction, keys: Sequence[bytes]) -> list[WrappedKey | None]:
+        with key_errors():
+            found = self._store.by_kid(keys)
+        return [found.get(kid) for kid in keys]
+
+
+class _Current:
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
+
+    def many(self, transaction: Transaction, keys: Sequence[Scoped]) -> list[WrappedKey | None]:
+        places = [(subject_id.bytes, scope) for subject_id, scope in keys]
+        with key_errors():
+            found = self._store.current(places)
+        return [found.get(place) for place in places]
+
+
+class _New:
+    """Makes the data keys that are not there yet; durable when it answers. Asked twice, it makes one."""
+
+    def __init__(self, keyring: Keyring, store: KeyStore) -> None:
+        self._keyring = keyring
+        self._store = store
+
+    def many(self, transaction: Transaction, keys: Sequence[Scoped]) -> list[WrappedKey]:
+        places = list(dict.fromkeys((subject_id.bytes, scope) for subject_id, scope in keys))
+        with key_errors():
+            try:
+                made = self._make(places)
+            except KekRetired:  # a rotation has begun; the new version is there already
+                self._keyring.refresh()
+                made = self._make(places)
+            except KeyExists:  # somebody was faster with one of them
+                made = self._store.current(places)
+                for place in places:
+                    if place not in made:
+                        try:
+                            made.update(self._make([place]))
+                        except KeyExists:
+                            made.update(self._store.current([place]))
+        return [made[subject_id.bytes, scope] for subject_id, scope in keys]
+
+    def _make(self, places: Sequence[tuple[bytes, str]]) -> dict[tuple[bytes, str], WrappedKey]:
+        wrapped = {}
+        for subject, scope in places:
+            wrapped[subject, scope], key = self._keyring.new_data_key(subject, scope)
+            key.wipe()
+        self._store.add(list(wrapped.values()))
+        return wrapped
+
+
+def key_for(work: Work, subject_id: UUID, scope: str) -> WrappedKey:
+    """The subject's key of the scope, made when there is none yet. The caller has checked: not erased."""
+    vault = work.service.vault
+    found = work.fetch(vault.current, (subject_id, scope))
+    return found if found is not None else work.fetch(vault.new, (subject_id, scope))
+
+
+def seal(work: Work, wrapped: WrappedKey, at: At, values: Mapping[int, Value]) -> bytes:
+    """One container with a box for each value, under the subject's key and bound to its place."""
+    keyring = work.service.keyring
+    boxes = {number: _encode(value) for number, value in values.items()}
+    with key_errors(), keyring.unwrap(wrapped) as key:
+        return container.seal(key, _place(keyring, at), boxes)
+
+
+def patch(
+    work: Work, decision: Decision, at: At, sealed: bytes, changes: Mapping[int, Value]
+) -> tuple[bytes, frozenset[int]]:
+    """The container with some values replaced, or removed (None), and the numbers it holds now.
+
+    The other boxes stay closed. Raises `Corrupt`, `Erased`.
+    """
+    if not changes.keys() <= decision.numbers:
+        raise AssertionError("a change outside its decision")
+    keyring = work.service.keyring
+    boxes = {number: None if value is None else _encode(value) for number, value in changes.items()}
+    with key_errors(), keyring.unwrap(_wrapped(work, sealed)) as key:
+        patched = container.patch(key, _place(keyring, at), sealed, boxes)
+    return patched, numbers_in(patched)
+
+
+def unseal(work: Work, decision: Decision, at: At, sealed: bytes) -> dict[int, Any]:
+    """The values that the decision names, by field number. The work owes an event for it from now on.
+
+    Raises `Corrupt` (never saying why), `Erased`, `KeysUnavailable`.
+    """
+    keyring = work.service.keyring
+    wrapped = _wrapped(work, sealed)
+    work.owe(at.record_id)
+    with key_errors(), keyring.unwrap(wrapped) as key:
+        opened = container.unseal(key, _place(keyring, at), sealed, decision.numbers)
+    return {number: _decode(box) for number, box in opened.items()}
+
+
+def numbers_in(sealed: bytes) -> frozenset[int]:
+    """The field numbers that the container says it holds."""
+    with key_errors():
+        return frozenset(entry.field for entry in container.directory(sealed))
+
+
+def kid_of(sealed: bytes) -> bytes:
+    """The id of the key that seals the container."""
+    with key_errors():
+        return container.kid_of(sealed)
+
+
+def _wrapped(work: Work, sealed: bytes) -> WrappedKey:
+    found = work.fetch(work.service.vault.by_kid, kid_of(sealed))
+    if found is None:
+        raise Erased("The key of this data has been destroyed")
+    return found
+
+
+def _place(keyring: Keyring, at: At) -> Place:
+    return Place(keyring.deployment, at.subject_id.bytes, at.scope, at.record_type, at.record_id.bytes)
+
+
+@contextmanager
+def key_errors() -> Iterator[None]:
+    """The keys' errors as ours."""
+    try:
+        yield
+    except CannotOpen:
+        raise Corrupt from None
+    except KeyGone:
+        raise Erased from None
+    except KeyExists:
+        raise
+    except BadRootKey as error:
+        raise KeysUnavailable(str(error)) from None
+    except KeysError as error:
+        raise KeysUnavailable(f"The keys cannot be reached ({type(error).__name__})", retry_after=5) from None

@@ -1,0 +1,276 @@
+"""The unit of work: one actor, one instant, the changes it makes and the events it owes.
+
+A work gathers its new rows and its audit events; whoever runs it (`privacy.steward`) writes them and
+commits. Three things follow. A refused call needs no roll-back of its own: what it gathered is dropped.
+Many works can share one transaction. And nothing that a work returns may leave the process before that
+commit has returned.
+
+Unsealing makes the work owe an event about the subject, and so does every new row; a work that ends
+with a debt is a bug of ours and does not commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import CursorResult, Executable
+from sqlalchemy.sql.dml import UpdateBase
+
+from privacy import ids
+from privacy.database import Insertion, Key, Lookup, Row, Transaction
+from privacy.errors import Forbidden, Refused, Unaudited, Unavailable
+from privacy.tables import audit_events, moment
+
+if TYPE_CHECKING:
+    from privacy.declaration import Declared
+    from privacy.steward import Steward
+
+_EVENTS = Insertion(audit_events)
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Role(StrEnum):
+    """What a principal is. Only a service is granted purposes and record types."""
+
+    SERVICE = "service"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a principal as it stood when its key was checked. `digest` names the key it came with."""
+
+    name: str
+    role: Role
+    principal_id: UUID | None = None
+    purposes: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    digest: bytes = b""
+    expires_at: int | None = None
+
+    def may_use(self, purpose: str, record_type: str) -> bool:
+        """Whether the grant covers the purpose and the record type; `*` stands for all that are declared."""
+        return (purpose in self.purposes or "*" in self.purposes) and (record_type in self.types or "*" in self.types)
+
+
+# A person at this machine's terminal: whoever can read the root key file is an administrator already.
+TERMINAL = Actor("terminal", Role.ADMIN)
+
+
+K = TypeVar("K", contravariant=True)
+V = TypeVar("V", covariant=True)
+Found = TypeVar("Found")
+Wanted = TypeVar("Wanted")
+
+
+class Source(Protocol[K, V]):
+    """Something that is looked up by key, many keys at once being cheaper than one by one."""
+
+    def many(self, transaction: Transaction, keys: Sequence[K]) -> Sequence[V]:
+        """The value of each key, in the order of `keys`."""
+        ...
+
+
+class Rows:
+    """The rows of a `Lookup`, as a source."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    def many(self, transaction: Transaction, keys: Sequence[Key]) -> list[list[Row]]:
+        return transaction.lookup(self._lookup, keys)
+
+
+class NeedsItsOwn(BaseException):
+    """A call that shares a transaction asked for a direct change; it is run again by itself.
+
+    Not an `Exception`: no domain code may catch it.
+    """
+
+
+class Work:
+    """What one call does. Made by `Steward.begin` and `Steward.perform` only."""
+
+    __slots__ = (
+        "_about",
+        "_debts",
+        "_declared",
+        "_fetch",
+        "_shared",
+        "_transaction",
+        "actor",
+        "events",
+        "instant",
+        "request_id",
+        "rows",
+        "service",
+    )
+
+    def __init__(
+        self,
+        service: Steward,
+        actor: Actor,
+        transaction: Transaction,
+        instant: int,
+        *,
+        request_id: str | None = None,
+        fetch: Callable[[Any, Any], Any] | None = None,
+        shared: bool = False,
+    ) -> None:
+        self.service = service
+        self._declared = service.declared  # one manifest for the whole call, whatever is applied meanwhile
+        self.actor = actor
+        self.instant = instant  # microseconds since 1970, UTC
+        self.request_id = request_id
+        self.rows: dict[Insertion, list[Row]] = {}
+        self.events: list[Row] = []
+        self._transaction = transaction
+        self._fetch = fetch
+        self._shared = shared
+        self._debts: set[UUID | None] = set()  # None: something was changed
+        self._about: tuple[str, UUID | None, UUID | None, str | None] = ("", None, None, None)
+
+    @property
+    def now(self) -> datetime:
+        """The one instant of this work."""
+        return moment(self.instant)
+
+    @property
+    def declared(self) -> Declared:
+        """The manifest in force when this work began. Raises `Unavailable` before the first one is applied."""
+        if self._declared is None:
+            raise Unavailable("No manifest is in force: run `privacy manifest apply FILE`", retry_after=60)
+        return self._declared
+
+    def fetch(self, source: Source[Wanted, Found], key: Wanted) -> Found:
+        """The source's value for the key; waits for other calls' keys where that saves a round trip."""
+        if self._fetch is not None:
+            found: Found = self._fetch(source, key)
+            return found
+        return source.many(self._transaction, (key,))[0]
+
+    def execute(self, statement: Executable) -> CursorResult[Any]:
+        """Run a statement now. A change must be followed by an event that names it."""
+        if isinstance(statement, UpdateBase):
+            if self._shared:
+                raise NeedsItsOwn
+            self._debts.add(None)
+        return self._transaction.execute(statement)
+
+    def add(self, insertion: Insertion, row: Row) -> None:
+        """Keep a new row until the work is flushed."""
+        self._debts.add(None)
+        self.rows.setdefault(insertion, []).append(row)
+
+    def owe(self, opened: UUID) -> None:
+        """A box of this record (or subject) has been opened: an event must name it before the work may end."""
+        self._debts.add(opened)
+
+    def paid(self) -> None:
+        """A row was added that belongs to a change which has its event already."""
+        self._debts.discard(None)
+
+    def concerns(
+        self,
+        action: str,
+        *,
+        subject: UUID | None = None,
+        record: UUID | None = None,
+        purpose: str | None = None,
+    ) -> None:
+        """What the call is about, for the event of its refusal."""
+        self._about = (action, subject, record, purpose)
+
+    def require(self, *roles: Role) -> None:
+        """Raises `Forbidden` when the actor has none of the roles."""
+        if self.actor.role not in roles:
+            raise Forbidden(f"This needs the role {' or '.join(roles)}; the principal is {self.actor.role}")
+
+    def audit(
+        self,
+        action: str,
+        *,
+        outcome: str = "done",
+        subject: UUID | None = None,
+        record: UUID | None = None,
+        purpose: str | None = None,
+        basis: str | None = None,
+        fields: Sequence[str] | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """Name what happened, with ids and declared names only; pays what is owed for what it names."""
+        actor = self.actor
+        if self._debts:
+            self._debts -= {None, subject, record}
+        self.events.append(
+            (
+                ids.new(),
+                self.instant,
+                None,  # writer and sequence: given at the flush, so that they count without gaps
+                None,
+                actor.name,
+                actor.role.value,
+                action,
+                outcome,
+                subject,
+                record,
+                purpose,
+                basis,
+                None if fields is None else _encode(fields).decode(),
+                None if detail is None else _encode(detail).decode(),
+                self.request_id,
+            )
+        )
+
+    def refused(self, refusal: Refused) -> None:
+        """Drop all that was gathered and keep the event of the refusal instead."""
+        action, subject, record, purpose = self._about
+        self.drop()
+        self.audit(
+            action or "request",
+            outcome="refused",
+            subject=subject,
+            record=record,
+            purpose=purpose,
+            detail={"code": refusal.code, "law": refusal.law},
+        )
+
+    def drop(self) -> None:
+        """Forget every row and event: the call failed."""
+        self.rows.clear()
+        self.events.clear()
+        self._debts.clear()
+
+    def settle(self) -> None:
+        """Raises `Unaudited` when something was unsealed or changed and no event names it."""
+        if self._debts:
+            raise Unaudited("A call unsealed or changed something and named no event")
+
+
+def flush(transaction: Transaction, works: Sequence[Work], writer: UUID, sequence: int) -> int:
+    """Write all the works' rows, then their events; the last sequence number used.
+
+    Raises `Unaudited`, `AuditUnavailable`, `Clash`, `Unavailable`; nothing is committed here.
+    """
+    rows: dict[Insertion, list[Row]] = {}
+    events: list[Row] = []
+    for work in works:
+        work.settle()
+        for insertion, new in work.rows.items():
+            rows.setdefault(insertion, []).extend(new)
+        for event in work.events:
+            sequence += 1
+            events.append((event[0], event[1], writer, sequence, *event[4:]))
+    for insertion, new in rows.items():
+        transaction.insert(insertion, new)
+    if events:
+        transaction.insert(_EVENTS, events)
+    return sequence

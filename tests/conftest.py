@@ -1,0 +1,99 @@
+"""What every test may ask for: a real database of each kind, and Hypothesis without surprises.
+
+A test that takes `database_kind`, or anything made of it, runs once on SQLite and once on PostgreSQL.
+Under pytest-xdist each worker has a PostgreSQL server of its own: half a second, and nothing is shared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.databases import KINDS, Databases, Kind, Migrate, PostgresDatabases, SqliteDatabases
+from tests.postgres import Server, postgres
+from tests.world import World, build, migrate_data, migrate_keys
+
+# No deadline: a shared machine stalls, and a slow example is not a wrong one.
+settings.register_profile("local", deadline=None, print_blob=True)
+# The same examples on every run: what fails there fails everywhere.
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A server on loopback; it must not be stopped, and its databases come and go with their tests."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
+    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases(postgres_server: Server) -> Iterator[PostgresDatabases]:
+    databases = PostgresDatabases(postgres_server)
+    yield databases
+    databases.remove_templates()
+
+
+@pytest.fixture(params=KINDS)
+def database_kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture
+def databases(database_kind: Kind, request: pytest.FixtureRequest) -> Databases:
+    # Asked for by name, so that a run of tests on SQLite alone starts no server.
+    found = request.getfixturevalue(f"{database_kind}_databases")
+    assert isinstance(found, Databases)
+    return found
+
+
+@pytest.fixture
+def data_url(databases: Databases) -> Iterator[str]:
+    """A database without a table for the data, as PRIVACY_DATABASE_URL names it."""
+    url = databases.empty()
+    yield url
+    databases.remove(url)
+
+
+@pytest.fixture
+def keystore_url(databases: Databases) -> Iterator[str]:
+    """A database without a table for the keys, as PRIVACY_KEYSTORE_URL names it."""
+    url = databases.empty()
+    yield url
+    databases.remove(url)
+
+
+@pytest.fixture
+def data_template(databases: Databases) -> Iterator[Callable[[Migrate], str]]:
+    """`data_template(migrate)`: the URL of a database that `migrate` has made, a copy for this test alone.
+
+    `migrate` runs once in a session for each kind of database. Key stores may be made so too.
+    """
+    urls: list[str] = []
+
+    def copy(migrate: Migrate) -> str:
+        url = databases.migrated(migrate)
+        urls.append(url)
+        return url
+
+    yield copy
+    for url in urls:
+        databases.remove(url)
+
+
+@pytest.fixture
+def world(data_template: Callable[[Migrate], str], tmp_path: Path) -> Iterator[World]:
+    """A running service with a small manifest and one principal of each kind, on each kind of database."""
+    made = build(tmp_path / "home", data_template(migrate_data), data_template(migrate_keys))
+    yield made
+    made.service.close()
