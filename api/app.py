@@ -1,0 +1,86 @@
+"""The HTTP application: every route, hot ones first, on one running `Steward`."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.documents import describe
+from api.errors import MEDIA_TYPE, TITLES_ZH, TYPE_PREFIX
+from api.limits import Limiter
+from api.metrics import Metrics
+from api.routes import audit, declared, health, records, subjects
+from api.routing import State, language_of
+from privacy import ids
+from privacy.steward import Steward
+
+_THREADS = 8  # each may hold a database connection
+_NOT_FOUND = ("not-found", "There is no such resource", "不存在")
+_METHOD = ("method-not-allowed", "This resource does not take this method", TITLES_ZH["method-not-allowed"])
+
+
+def create_app(service: Steward) -> FastAPI:
+    """The application on `service`, which it starts and, at the end, closes."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        service.start()
+        # the collector's full runs made the p99: what is there now stays, so it need not look at it again
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
+        try:
+            yield
+        finally:
+            service.close()
+
+    app = FastAPI(
+        title="Steward",
+        version=version("steward-privacy"),
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    settings = service.settings
+    app.state.shared = State(service, Limiter(settings.rate_per_minute), Metrics())
+    for router in (records.router, subjects.router, health.router, declared.router, audit.router):
+        app.router.routes.extend(router.routes)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to replace it
+
+    async def openapi(_: Request) -> Response:
+        return Response(msgspec.json.encode(app.openapi()), media_type="application/json")
+
+    app.add_route("/openapi.json", openapi, include_in_schema=False)
+    app.add_exception_handler(HTTPException, _outside_every_route)
+    return app
+
+
+async def _outside_every_route(request: Request, error: Exception) -> Response:
+    """No such path, or no such method on it, as a problem."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code, title, title_zh = _METHOD if status == 405 else _NOT_FOUND
+    request_id = str(ids.new())
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + code,
+        "title": title_zh if language_of(request.scope) == "zh" else title,
+        "status": status,
+        "code": code,
+        "detail": title,
+        "law": [],
+        "request_id": request_id,
+    }
+    headers = dict(getattr(error, "headers", None) or {}) | {"X-Request-Id": request_id}
+    return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)

@@ -1,0 +1,116 @@
+"""Problems on the wire (RFC 9457): one table from error classes to statuses and titles in two languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from privacy import errors
+from privacy.errors import PrivacyError
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:steward:problem:"
+
+# A subclass without an entry takes the nearest one above it; a test asks for every class by name.
+STATUS: Final[Mapping[type[PrivacyError], int]] = {
+    errors.PrivacyError: 500,
+    errors.Refused: 403,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.UndeclaredPurpose: 403,
+    errors.NoLawfulBasis: 403,
+    errors.ConsentMissing: 403,
+    errors.AnonymisedOnly: 403,
+    errors.PurposeEnded: 403,
+    errors.NotInPurpose: 403,
+    errors.NotFound: 404,
+    errors.Erased: 410,
+    errors.Conflict: 409,
+    errors.VersionMismatch: 412,
+    errors.PreconditionRequired: 428,
+    errors.IdempotencyConflict: 422,
+    errors.Invalid: 400,
+    errors.Undeclared: 400,
+    errors.TooLarge: 413,
+    errors.RateLimited: 429,
+    errors.ManifestInvalid: 400,
+    errors.ManifestOrphans: 409,
+    errors.Unavailable: 503,
+    errors.AuditUnavailable: 503,
+    errors.KeysUnavailable: 503,
+    errors.Corrupt: 500,
+    errors.Unaudited: 500,
+}
+
+TITLES_ZH: Final[Mapping[str, str]] = {
+    "internal": "服务内部出错",
+    "refused": "不允许此操作",
+    "unauthenticated": "需要有效的 API 密钥",
+    "not-granted": "该调用方无权执行此操作",
+    "undeclared-purpose": "清单中没有声明该处理目的",
+    "no-lawful-basis": "没有允许此处理的合法性基础",
+    "consent-missing": "该目的以同意为基础，而目前没有有效的同意",
+    "anonymised-only": "该目的只能接收匿名化数据",
+    "purpose-ended": "该目的对此记录的保存期限已过",
+    "not-in-purpose": "该目的未声明使用此内容",
+    "not-found": "不存在",
+    "erased": "该个人的数据已被删除",
+    "conflict": "与已存储的内容冲突",
+    "version-mismatch": "记录在读取之后已被更改",
+    "precondition-required": "需要 If-Match 及所读版本的 ETag",
+    "idempotency-key-reused": "该 Idempotency-Key 已用于另一请求",
+    "invalid": "请求无效",
+    "undeclared": "清单中没有声明此内容",
+    "too-large": "请求体过大",
+    "rate-limited": "请求过多",
+    "manifest-invalid": "清单无效",
+    "manifest-orphans": "该清单会使已存数据失去类别、目的或期限",
+    "unavailable": "服务暂时无法完成此操作",
+    "audit-unavailable": "审计日志无法写入，因此没有披露任何数据",
+    "keys-unavailable": "暂时无法取得密钥",
+    "corrupt": "无法打开已存储的记录",
+    "unaudited": "服务内部出错",
+    "method-not-allowed": "此资源不支持该方法",
+}
+
+# What of an error's context a caller may see: ids, declared names and counts.
+_SHOWN: Final = frozenset({"field", "version", "orphans", "errors"})
+
+
+def status_of(error: PrivacyError) -> int:
+    """The HTTP status of an error, by its class or the nearest above it."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(error: PrivacyError, request_id: str, language: str = "en") -> dict[str, object]:
+    """The problem object. Bugs of ours (status 500) say nothing but their code."""
+    status = status_of(error)
+    title = TITLES_ZH.get(error.code, error.title) if language == "zh" else error.title
+    found: dict[str, object] = {
+        "type": TYPE_PREFIX + error.code,
+        "title": title,
+        "status": status,
+        "code": error.code,
+        "detail": error.detail if status != 500 else error.title,
+        "law": list(error.law),
+        "request_id": request_id,
+    }
+    return found | {name: value for name, value in error.context.items() if name in _SHOWN}
+
+
+def rendered(
+    error: PrivacyError, request_id: str, language: str = "en"
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of an error's answer."""
+    status = status_of(error)
+    body = msgspec.json.encode(problem(error, request_id, language))
+    headers = [(b"content-type", MEDIA_TYPE.encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if status in (429, 503):
+        headers.append((b"retry-after", str(error.context.get("retry_after", 1)).encode()))
+    if language == "zh":
+        headers.append((b"content-language", b"zh-CN"))
+    return status, headers, body

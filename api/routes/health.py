@@ -1,0 +1,36 @@
+"""Whether the process lives, whether it is ready, and what it has counted."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.documents import problems
+from api.routing import Answer, Call, Endpoint
+from api.shapes import Health
+
+router = APIRouter(tags=["health"], route_class=Endpoint)
+
+
+@router.get("/healthz", response_model=Health)
+async def healthz(call: Call) -> dict[str, object]:
+    """The process answers. Open, and says nothing else."""
+    return {"status": "ok", "parts": {}}
+
+
+@router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not ready"}})
+def readyz(call: Call) -> Answer:
+    """Database, key store and manifest are there. Open: names of parts, true or false."""
+    parts = call.state_of_process.service.healthy()
+    ready = all(parts.values())
+    return Answer({"status": "ok" if ready else "degraded", "parts": parts}, 200 if ready else 503)
+
+
+@router.get(
+    "/metrics",
+    response_model=None,
+    responses=problems() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(call: Call) -> Answer:
+    """Prometheus counters of this process. Any principal may read them; labels hold no id and no value."""
+    return Answer(call.state_of_process.metrics.text(), headers=(("Content-Type", CONTENT_TYPE_LATEST),))

@@ -1,0 +1,348 @@
+"""How a request reaches a domain function and how its answer leaves; the same for every route.
+
+FastAPI reads the handlers' signatures and writes the OpenAPI document from them. It does not run them:
+`Endpoint` does, in five steps, because FastAPI's dependency machinery costs more than a whole read.
+
+1. authenticate (unless the route is open) and take from the principal's rate limit
+2. bind path, query and body to the handler's parameters; nothing undeclared passes
+3. call the handler: `async` ones hand their work to the group (`Call.perform`), plain ones run in a
+   thread with a transaction of their own (`Call.begin`)
+4. render the result, which exists only after its transaction has committed
+5. on an error, render the problem; log what is ours, never what is theirs
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeVar, get_args, get_type_hints
+from uuid import UUID
+
+import anyio.to_thread
+import msgspec
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import Request as StarletteRequest
+from starlette.types import Receive, Scope, Send
+
+from api.errors import rendered
+from api.limits import Limiter, OverLimit
+from api.metrics import Metrics
+from privacy import ids
+from privacy.errors import Invalid, PrivacyError, TooLarge, Unauthenticated
+from privacy.group import Call as WorkCall
+from privacy.group import Failure, Outcome, Request
+from privacy.steward import Steward
+from privacy.work import Actor, Work
+
+log = logging.getLogger("api")
+
+T = TypeVar("T")
+Headers = list[tuple[bytes, bytes]]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, MappingProxyType):
+        return dict(value)
+    raise TypeError(f"an answer cannot hold a {type(value).__name__}")
+
+
+encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler returns when it is more than a 200 with a body. `body` may be encoded already."""
+
+    body: object
+    status: int = 200
+    headers: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(slots=True)
+class State:
+    """What all requests of a process share."""
+
+    service: Steward
+    limiter: Limiter
+    metrics: Metrics
+    sink: LoopSink = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sink = LoopSink()
+
+
+class LoopSink:
+    """Takes outcomes in a group's thread and hands them to the event loop, one wake-up for a whole group."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Request, asyncio.Future[Sequence[Outcome]]] = {}
+
+    def expect(self, request: Request) -> asyncio.Future[Sequence[Outcome]]:
+        """Called in the loop, before the request is submitted."""
+        future: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = future
+        return future
+
+    def post(self, finished: Sequence[tuple[Request, Sequence[Outcome]]]) -> None:
+        loop = self._waiting[finished[0][0]].get_loop()
+        loop.call_soon_threadsafe(self._settle, finished)
+
+    def _settle(self, finished: Sequence[tuple[Request, Sequence[Outcome]]]) -> None:
+        for request, outcomes in finished:
+            future = self._waiting.pop(request)
+            if not future.done():
+                future.set_result(outcomes)
+
+
+class Call(StarletteRequest):
+    """One request, as a handler sees it: who calls, and two ways to the database."""
+
+    state_of_process: State
+    actor: Actor
+    request_id: str
+    raw_body: bytes = b""
+
+    async def perform(self, call: Callable[[Work], T]) -> T:
+        """Run the call in the group; its result, committed. Raises what the call raised."""
+        (outcome,) = await self.perform_all((call,))
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        result: T = outcome
+        return result
+
+    async def perform_all(self, calls: Sequence[WorkCall], *, together: bool = False) -> Sequence[Outcome]:
+        """Run the calls in one transaction of the group; each one's result or `Failure`."""
+        shared = self.state_of_process
+        request = Request(self.actor, calls, shared.sink, together, self.request_id)
+        future = shared.sink.expect(request)
+        shared.service.submit(request)
+        return await future
+
+    @contextmanager
+    def begin(self) -> Iterator[Work]:
+        """A transaction of one's own, for a handler that is not `async`."""
+        with self.state_of_process.service.begin(self.actor, request_id=self.request_id) as work:
+            yield work
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The header, without the quotes of a structured-field string (RFC 9651 3.3.3)."""
+        value = self.headers.get("idempotency-key")
+        return value[1:-1] if value and len(value) > 1 and value[0] == value[-1] == '"' else value
+
+    @property
+    def signature(self) -> bytes:
+        """What makes two requests the same request to an Idempotency-Key."""
+        return b"%b %b\n%b" % (self.method.encode(), self.scope["path"].encode(), self.raw_body)
+
+
+Handler = Callable[..., Any]
+
+
+class Endpoint(APIRoute):
+    """A route that FastAPI documents and we run."""
+
+    open_paths: ClassVar[frozenset[str]] = frozenset({"/healthz", "/readyz"})
+
+    def __init__(self, path: str, endpoint: Handler, **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self._bind = _Binder(endpoint, self.path_format)
+        self._handler = endpoint
+        self._is_async = inspect.iscoroutinefunction(endpoint)
+        self._status = options.get("status_code") or 200
+        self._open = path in self.open_paths
+        self.app = self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        state: State = scope["app"].state.shared
+        call = Call(scope, receive)
+        call.state_of_process = state
+        call.request_id = _request_id(scope)
+        headers: Headers = []
+        try:
+            if not self._open:
+                call.actor = state.service.authenticate(_bearer(scope))
+                headers = state.limiter.take(call.actor)
+            call.raw_body = await _body(scope, receive, state.service.settings.body_limit)
+            arguments = self._bind(call)
+            if self._is_async:
+                found = await self._handler(call, **arguments)
+            else:
+                found = await anyio.to_thread.run_sync(partial(self._handler, call, **arguments))
+            status, more, body = self._rendered(found)
+            headers += more
+        except PrivacyError as error:
+            if isinstance(error, OverLimit):
+                headers += error.headers
+            status, more, body = rendered(error, call.request_id, language_of(scope))
+            headers += more
+            if status >= 500:
+                log.warning("%s %s: %s", call.method, self.path_format, error.code)
+        except Exception as error:
+            log.error("%s %s: %s", call.method, self.path_format, type(error).__name__, exc_info=error)
+            status, more, body = rendered(PrivacyError(), call.request_id, language_of(scope))
+            headers += more
+        headers.append((b"content-length", str(len(body)).encode()))
+        headers.append((b"x-request-id", call.request_id.encode()))
+        headers.append((b"cache-control", b"no-store"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        state.metrics.request(call.method, self.path_format, status, time.perf_counter() - started)
+
+    def _rendered(self, found: object) -> tuple[int, Headers, bytes]:
+        if not isinstance(found, Answer):
+            found = Answer(found, self._status)
+        headers = [(name.lower().encode(), value.encode()) for name, value in found.headers]
+        if found.status == 204:
+            return 204, headers, b""
+        if not any(name == b"content-type" for name, _ in headers):
+            headers.append((b"content-type", b"application/json"))
+        return found.status, headers, found.body if isinstance(found.body, bytes) else encode(found.body)
+
+
+class _Binder:
+    """Turns a request into a handler's keyword arguments. Says what is wrong, never with the value."""
+
+    def __init__(self, endpoint: Handler, path: str) -> None:
+        hints = get_type_hints(endpoint, include_extras=True)
+        self._path: list[tuple[str, TypeAdapter[Any]]] = []
+        self._query: dict[str, tuple[TypeAdapter[Any], Any]] = {}
+        self._body: tuple[str, type[BaseModel], bool] | None = None
+        for name, parameter in list(inspect.signature(endpoint).parameters.items())[1:]:
+            hint = hints[name]
+            if f"{{{name}}}" in path:
+                self._path.append((name, TypeAdapter(hint)))
+            elif model := _model_in(hint):
+                self._body = (name, model, parameter.default is inspect.Parameter.empty)
+            else:
+                self._query[name] = (TypeAdapter(hint), parameter.default)
+
+    def __call__(self, call: Call) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        for name, adapter in self._path:
+            text = call.scope["path_params"][name]
+            arguments[name] = _checked(adapter, text, f"path parameter {name}")
+        if self._query or call.scope["query_string"]:
+            self._bind_query(call, arguments)
+        if self._body is not None:
+            name, model, required = self._body
+            if not required and not call.raw_body:
+                return arguments
+            try:
+                arguments[name] = model.__pydantic_validator__.validate_json(call.raw_body)
+            except ValidationError as error:
+                raise Invalid("The request body is not as documented", errors=_faults(error, model)) from None
+        return arguments
+
+    def _bind_query(self, call: Call, arguments: dict[str, Any]) -> None:
+        given = call.query_params
+        for name in given:
+            if name not in self._query:
+                raise Invalid("There is no such query parameter", errors=[{"where": "query", "what": "unknown"}])
+        for name, (adapter, default) in self._query.items():
+            values = given.getlist(name)
+            if not values:
+                if default is inspect.Parameter.empty:
+                    raise Invalid(f"The query parameter {name} is required")
+                arguments[name] = default
+            elif len(values) > 1:
+                raise Invalid(f"The query parameter {name} is given twice")
+            else:
+                arguments[name] = _checked(adapter, values[0], f"query parameter {name}")
+
+
+def _model_in(hint: Any) -> type[BaseModel] | None:
+    """The body model of a parameter's type, `Model` or `Model | None`."""
+    for kind in (hint, *get_args(hint)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def _checked(adapter: TypeAdapter[Any], text: str, where: str) -> Any:
+    try:
+        return adapter.validate_python(text)
+    except ValidationError as error:
+        kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
+        raise Invalid(f"The {where} is not valid ({kind})") from None
+
+
+def _faults(error: ValidationError, model: type[BaseModel]) -> list[dict[str, str]]:
+    """Where and what, by the schema's own names: a key that the caller made up is not repeated."""
+    known = _names(model)
+    return [
+        {
+            "where": ".".join(
+                str(part) if isinstance(part, int) or part in known else "(name)" for part in fault["loc"]
+            ),
+            "what": fault["type"],
+        }
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)[:20]
+    ]
+
+
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    names = set(model.model_fields)
+    schema = model.model_json_schema()
+    for definition in schema.get("$defs", {}).values():
+        names |= set(definition.get("properties", {}))
+    return frozenset(names)
+
+
+def _bearer(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, key = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer" and key:
+                return str(key.strip())
+    raise Unauthenticated
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's X-Request-Id when it is a UUID, ours otherwise: free text could hold anything."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            try:
+                return str(UUID(value.decode("ascii")))
+            except ValueError:
+                break
+    return str(ids.new())
+
+
+def language_of(scope: Scope) -> str:
+    """`zh` or `en`, by Accept-Language (RFC 9110 12.5.4); the first of the two that is named."""
+    for name, value in scope["headers"]:
+        if name == b"accept-language":
+            for part in value.decode("latin-1").lower().split(","):
+                tag = part.strip()[:2]
+                if tag in ("zh", "en"):
+                    return str(tag)
+    return "en"
+
+
+async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    if scope["method"] in ("GET", "HEAD"):
+        return b""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        chunks, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > limit:
+                break
+        body = b"".join(chunks)
+    if len(body) > limit:
+        raise TooLarge(f"A request body has at most {limit} bytes")
+    return body
