@@ -13,17 +13,17 @@ FastAPI reads the handlers' signatures and writes the OpenAPI document from them
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_type_hints
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import anyio.to_thread
 import msgspec
@@ -35,10 +35,9 @@ from starlette.types import Receive, Scope, Send
 from api.errors import rendered
 from api.limits import Limiter, OverLimit
 from api.metrics import Metrics
-from privacy import ids
 from privacy.errors import Invalid, PrivacyError, TooLarge, Unauthenticated
 from privacy.group import Call as WorkCall
-from privacy.group import Failure, Outcome, Request
+from privacy.group import Failure, Group, Outcome, Request
 from privacy.steward import Steward
 from privacy.work import Actor, Work
 
@@ -73,33 +72,7 @@ class State:
     service: Steward
     limiter: Limiter
     metrics: Metrics
-    sink: LoopSink = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sink = LoopSink()
-
-
-class LoopSink:
-    """Takes outcomes in a group's thread and hands them to the event loop, one wake-up for a whole group."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[Request, asyncio.Future[Sequence[Outcome]]] = {}
-
-    def expect(self, request: Request) -> asyncio.Future[Sequence[Outcome]]:
-        """Called in the loop, before the request is submitted."""
-        future: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = future
-        return future
-
-    def post(self, finished: Sequence[tuple[Request, Sequence[Outcome]]]) -> None:
-        loop = self._waiting[finished[0][0]].get_loop()
-        loop.call_soon_threadsafe(self._settle, finished)
-
-    def _settle(self, finished: Sequence[tuple[Request, Sequence[Outcome]]]) -> None:
-        for request, outcomes in finished:
-            future = self._waiting.pop(request)
-            if not future.done():
-                future.set_result(outcomes)
+    group: Group
 
 
 class Call(StarletteRequest):
@@ -120,11 +93,7 @@ class Call(StarletteRequest):
 
     async def perform_all(self, calls: Sequence[WorkCall], *, together: bool = False) -> Sequence[Outcome]:
         """Run the calls in one transaction of the group; each one's result or `Failure`."""
-        shared = self.state_of_process
-        request = Request(self.actor, calls, shared.sink, together, self.request_id)
-        future = shared.sink.expect(request)
-        shared.service.submit(request)
-        return await future
+        return await self.state_of_process.group.submit(Request(self.actor, calls, together, self.request_id))
 
     @contextmanager
     def begin(self) -> Iterator[Work]:
@@ -156,7 +125,7 @@ class Endpoint(APIRoute):
         super().__init__(path, endpoint, **options)
         self._bind = _Binder(endpoint, self.path_format)
         self._handler = endpoint
-        self._is_async = inspect.iscoroutinefunction(endpoint)
+        self.is_async = inspect.iscoroutinefunction(endpoint)
         self._status = options.get("status_code") or 200
         self._open = path in self.open_paths
         self.app = self._serve
@@ -174,7 +143,7 @@ class Endpoint(APIRoute):
                 headers = state.limiter.take(call.actor)
             call.raw_body = await _body(scope, receive, state.service.settings.body_limit)
             arguments = self._bind(call)
-            if self._is_async:
+            if self.is_async:
                 found = await self._handler(call, **arguments)
             else:
                 found = await anyio.to_thread.run_sync(partial(self._handler, call, **arguments))
@@ -315,7 +284,18 @@ def _request_id(scope: Scope) -> str:
                 return str(UUID(value.decode("ascii")))
             except ValueError:
                 break
-    return str(ids.new())
+    return next(_REQUEST_IDS)
+
+
+def _ids() -> Iterator[str]:
+    """Random to others, counted within the process: a request's id need not cost a system call."""
+    start = uuid4().hex
+    for number in count(1):
+        tail = f"{number:012x}"
+        yield f"{start[:8]}-{start[8:12]}-{start[12:16]}-{start[16:20]}-{tail[-12:]}"
+
+
+_REQUEST_IDS: Final = _ids()
 
 
 def language_of(scope: Scope) -> str:

@@ -32,7 +32,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from hmac import compare_digest
 from hmac import digest as hmac_digest
@@ -86,8 +85,7 @@ class Suite(IntEnum):
 _CIPHERS: Final[Mapping[int, type[AESGCMSIV] | type[AESGCM]]] = {Suite.GCM_SIV: AESGCMSIV, Suite.GCM: AESGCM}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a record lives. A container opens only at the place it was sealed for."""
 
     deployment: bytes

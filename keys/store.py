@@ -14,9 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from keys.errors import KeyStoreNotReady, StoreExists
+
+if TYPE_CHECKING:
+    from keys.store_async import AsyncReader
 
 REVISION: Final = "0001"  # equal to the newest migration, by test; spares the hot path the import of Alembic
 
@@ -70,6 +73,7 @@ class Engine(Protocol):
     def add_root_secret(self, secret: RootSecret) -> None: ...
     def raise_minimum(self, version: int) -> None: ...
     def close(self) -> None: ...
+    def reader(self) -> AsyncReader | None: ...
 
 
 class KeyStore:
@@ -102,6 +106,10 @@ class KeyStore:
     def close(self) -> None:
         """Close the connections of all threads."""
         self._engine.close()
+
+    def reader(self) -> AsyncReader | None:
+        """The store for an event loop; None where reading it takes microseconds and may be done in line."""
+        return self._engine.reader()
 
     def health(self) -> None:
         """Return when the store can be read and has this code's schema."""

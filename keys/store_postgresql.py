@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import psycopg
 from psycopg import Connection
@@ -14,6 +14,9 @@ from psycopg.rows import TupleRow
 from keys.errors import KekRetired, KeyExists, KeyStoreUnavailable
 from keys.per_thread import PerThread
 from keys.store import Ownership, RootSecret, WrappedKey
+
+if TYPE_CHECKING:
+    from keys.store_async import AsyncReader
 
 # The lock that data_key_guard() takes shared; the number stands in the migration too.
 _GUARD_LOCK: Final = 1400142923
@@ -125,6 +128,11 @@ class PostgresqlEngine:
 
     def close(self) -> None:
         self._connections.close()
+
+    def reader(self) -> AsyncReader | None:
+        from keys.store_async import AsyncReader
+
+        return AsyncReader(self._url)
 
     @staticmethod
     def _insert_secret(connection: Connection, secret: RootSecret) -> None:

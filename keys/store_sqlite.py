@@ -26,6 +26,7 @@ _MANY_BY_KID = (
     "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"  # noqa: S608
     f" SELECT {_KEY} FROM n CROSS JOIN data_key ON data_key.kid = substr(?1, n.i * 8 + 1, 8)"
 )
+_ONE_CURRENT = f"SELECT {_KEY} FROM data_key WHERE subject = ? AND scope = ? AND retired = 0"  # noqa: S608
 _CURRENT = (
     f"SELECT {_KEY} FROM json_each(?2) AS s CROSS JOIN data_key"  # noqa: S608
     " ON data_key.subject = substr(?1, s.key * 16 + 1, 16)"
@@ -74,6 +75,9 @@ class SqliteEngine:
             return [WrappedKey(*row) for row in rows]
 
     def current(self, places: Sequence[tuple[bytes, str]]) -> list[WrappedKey]:
+        if len(places) == 1:
+            with self._translated():
+                return [WrappedKey(*row) for row in self._connections.get().execute(_ONE_CURRENT, places[0])]
         subjects = b"".join([subject for subject, _ in places])
         scopes = json.dumps([scope for _, scope in places])
         with self._translated():
@@ -123,6 +127,9 @@ class SqliteEngine:
             connection.execute(
                 "UPDATE keystore SET min_encryption_version = max(min_encryption_version, ?)", (version,)
             )
+
+    def reader(self) -> None:
+        return None
 
     def close(self) -> None:
         self._connections.close()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import and_, select
 
@@ -52,8 +54,7 @@ _FACTS = Rows(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the gate must know of a subject, for one purpose. Instants in microseconds."""
 
     subject_id: UUID
@@ -91,6 +92,10 @@ class Explained:
     refusal: Refused | None
 
 
+# The yes of a plan is always the same object; plans live as long as their manifest.
+_DECISIONS: WeakKeyDictionary[Plan, Decision] = WeakKeyDictionary()
+
+
 def decide(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -> Decision:
     """Yes, or the first rule that says no. `stored_at`: when the record was stored, if it is about one.
 
@@ -106,7 +111,11 @@ def decide(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -
     require_basis(purpose, facts, work.instant)
     if stored_at is not None and ended(purpose, stored_at, work.instant):
         raise PurposeEnded("The retention period of this purpose has passed for the record", law=STORAGE_LAW)
-    return Decision(purpose.name, purpose.basis.value, plan.numbers, plan.grants, plan.withheld)
+    decision = _DECISIONS.get(plan)
+    if decision is None:
+        decision = Decision(purpose.name, purpose.basis.value, plan.numbers, plan.grants, plan.withheld)
+        _DECISIONS[plan] = decision
+    return decision
 
 
 def granted(work: Work, purpose: str, record_type: str) -> None:
@@ -131,6 +140,8 @@ def consented(facts: Facts, instant: int) -> bool:
 
 def ended(purpose: Purpose, stored_at: int, instant: int) -> bool:
     """Whether the purpose's own period has passed for a record stored then."""
+    if instant - stored_at < purpose.keep.least_micros:
+        return False
     return micros(purpose.keep.after(moment(stored_at))) <= instant
 
 

@@ -76,10 +76,12 @@ class Lookup:
     """A query by key, for one key or many, in one statement either way on PostgreSQL.
 
     `build` takes one expression a key part and returns the select; `kinds` names the parts' types.
-    Key parts are bound, never written into the statement.
+    Key parts are bound, never written into the statement. `locks`: the rows stay locked until the end of
+    the transaction.
     """
 
-    def __init__(self, build: Callable[..., Select[Any]], *kinds: Kind) -> None:
+    def __init__(self, build: Callable[..., Select[Any]], *kinds: Kind, locks: bool = False) -> None:
+        self.locks = locks
         self.build = build
         self.kinds = kinds
         self._single: tuple[str, tuple[int, ...]] | None = None
@@ -109,7 +111,7 @@ class Lookup:
                     dialect=postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call]  # untyped there
                 )
             )
-            arrays = ", ".join(f"%s::{kind}[]" for kind in self.kinds)
+            arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(self.kinds, start=1))
             names = ", ".join(f"k{n}" for n in range(len(self.kinds)))
             self._many = (
                 f"SELECT w.n, x.* FROM unnest({arrays}) WITH ORDINALITY AS w({names}, n) "  # noqa: S608 - our own text
@@ -125,7 +127,7 @@ class Insertion:
         self.table = table
         columns = ", ".join(column.name for column in table.columns)
         marks = ", ".join("?" for _ in table.columns)
-        arrays = ", ".join(f"%s::{_postgres_type(column)}[]" for column in table.columns)
+        arrays = ", ".join(f"${n}::{_postgres_type(column)}[]" for n, column in enumerate(table.columns, start=1))
         self.single = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608 - our own names
         self.many = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608
 
@@ -268,21 +270,73 @@ class _SqliteTransaction:
 class _PostgresTransaction:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._cursor = lane.raw.cursor(binary=True)
+        from psycopg import RawCursor  # SQLite needs none of it
+
+        self._cursor: Any = RawCursor(lane.raw)  # takes $1, as the server and asyncpg do
 
     def lookup(self, lookup: Lookup, keys: Sequence[Key]) -> list[list[Row]]:
-        found: list[list[Row]] = [[] for _ in keys]
-        self._cursor.execute(lookup.many(), [list(part) for part in zip(*keys, strict=True)], prepare=True)
-        for row in self._cursor.fetchall():
-            found[row[0] - 1].append(row[1:])
-        return found
+        self._cursor.execute(lookup.many(), transposed(keys), prepare=True, binary=True)
+        return _by_key(self._cursor.fetchall(), len(keys))
 
     def insert(self, insertion: Insertion, rows: Sequence[Row]) -> None:
         with audited(insertion.table):
-            self._cursor.execute(insertion.many, [list(part) for part in zip(*rows, strict=True)], prepare=True)
+            self._cursor.execute(insertion.many, transposed(rows), prepare=True)
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
         return self._lane.connection.execute(statement)
+
+
+class AsyncLane:
+    """One asyncpg connection and one writer of audit events, for an event loop.
+
+    It begins only when it must: a round of reads needs no transaction, and one insert is one by itself.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._begun = False
+        self.writer = ids.new()
+        self.sequence = 0
+        self.broken = False
+
+    async def lookup(self, lookup: Lookup, keys: Sequence[Key]) -> list[list[Row]]:
+        """The rows of each key, in the order of `keys`. A lookup that locks begins the transaction."""
+        with translated():
+            if lookup.locks:
+                await self._begin()
+            return _by_key(await self._connection.fetch(lookup.many(), *transposed(keys)), len(keys))
+
+    async def commit(self, batches: Sequence[tuple[Insertion, Sequence[Row]]]) -> None:
+        """Insert all the rows and commit; durable when it returns. After an error call `roll_back`."""
+        with translated():
+            if len(batches) > 1:
+                await self._begin()
+            for insertion, rows in batches:
+                with audited(insertion.table):
+                    await self._connection.execute(insertion.many, *transposed(rows))
+            if self._begun:
+                await self._connection.execute("COMMIT")
+                self._begun = False
+
+    async def roll_back(self) -> None:
+        """Back to a lane without a transaction; a lane of which that is not sure is broken."""
+        if self._connection.is_closed():
+            self.broken = True
+        elif self._begun:
+            try:
+                await self._connection.execute("ROLLBACK", timeout=5)
+            except Exception:  # noqa: BLE001 - the first exception is the one to report
+                self.broken = True
+        self._begun = False
+
+    async def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._connection.execute("BEGIN")
+
+    def close(self) -> None:
+        """End the connection at once."""
+        self._connection.terminate()
 
 
 class Sqlite(Database):
@@ -328,6 +382,7 @@ class Postgres(Database):
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
+        self._url = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
         options = f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=60000"
         super().__init__(
             create_engine(
@@ -337,6 +392,22 @@ class Postgres(Database):
                 connect_args={"options": options, "connect_timeout": 10, "prepare_threshold": 2},
             )
         )
+
+    async def open_lane(self) -> AsyncLane:
+        """A lane for an event loop. Raises `Unavailable`."""
+        import asyncpg  # SQLite needs none of it
+
+        with translated():
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=10,
+                command_timeout=30,
+                server_settings={
+                    "lock_timeout": str(_LOCK_TIMEOUT_MS),
+                    "idle_in_transaction_session_timeout": "60000",
+                },
+            )
+        return AsyncLane(connection)
 
     def on(self, lane: Lane) -> Transaction:
         return _PostgresTransaction(lane)
@@ -359,6 +430,18 @@ def open_database(url: str) -> Database:
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
     for statement in _SQLITE_SETUP:
         connection.execute(statement).close()
+
+
+def transposed(rows: Sequence[Sequence[object]]) -> list[list[object]]:
+    """One array a column, as unnest takes them."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _by_key(rows: Sequence[Any], count: int) -> list[list[Row]]:
+    found: list[list[Row]] = [[] for _ in range(count)]
+    for row in rows:
+        found[row[0] - 1].append(row[1:])
+    return found
 
 
 @contextmanager
@@ -384,7 +467,7 @@ def translated() -> Iterator[None]:
     except sqlite3.Error as error:
         raise _ours(error) from None
     except Exception as error:
-        if type(error).__module__.startswith("psycopg"):
+        if isinstance(error, OSError | TimeoutError) or type(error).__module__.startswith(("psycopg", "asyncpg")):
             raise _ours(error) from None
         raise
 
@@ -394,7 +477,7 @@ def _ours(error: BaseException) -> PrivacyError:
         return Clash(str(error).rpartition(": ")[2])
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str) and state.startswith("23"):
-        return Clash(str(getattr(getattr(error, "diag", None), "constraint_name", "") or ""))
+        return Clash(str(getattr(getattr(error, "diag", error), "constraint_name", "") or ""))
     return Unavailable(f"The database does not answer as it should ({type(error).__name__})", retry_after=1)
 
 

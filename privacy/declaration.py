@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import msgspec
 from sqlalchemy import func, insert, select, update
 
+from keys.blind_index import default_bits
 from privacy.database import Transaction
-from privacy.errors import ManifestOrphans, NotInPurpose, Undeclared, UndeclaredPurpose
+from privacy.errors import Invalid, ManifestOrphans, NotInPurpose, Undeclared, UndeclaredPurpose
+from privacy.levels import Level, effective
 from privacy.manifest import (
     Basis,
     Change,
@@ -27,9 +30,11 @@ from privacy.manifest import (
     demands,
     parse,
 )
+from privacy.normalise import NORMALISERS
 from privacy.tables import field_numbers, manifests, records, revisions
 from privacy.work import Role, Work
 
+_KEPT = 4096  # worked-out answers of each kind
 PURPOSE_LAW = ("PIPL-6", "GDPR-5-1-b")
 MINIMAL_LAW = ("PIPL-6",)
 
@@ -51,7 +56,7 @@ class Grant:
     mask: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
     """What a purpose may see of a record type, before anything is known of the subject."""
 
@@ -60,8 +65,26 @@ class Plan:
     grants: tuple[Grant, ...]
     numbers: frozenset[int]
     given: tuple[str, ...]
-    masked: tuple[str, ...]
     withheld: Mapping[str, Reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """How a declared lookup field is indexed. `label` names the normal form and its version."""
+
+    number: int
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intake:
+    """What may be stored of a record type for a set of purposes. `names` is the purposes as JSON."""
+
+    record_type: RecordType
+    purposes: tuple[Purpose, ...]
+    used: frozenset[str]
+    names: str
 
 
 class Declared:
@@ -71,7 +94,16 @@ class Declared:
         self.manifest = manifest
         self.version = version
         self.numbers = MappingProxyType(dict(numbers))
+        self.index_bits = default_bits(manifest.controller.planned_subjects)
+        self.indexed: Mapping[tuple[str, str], Indexed] = {
+            (record_type.name, name): _indexed(field, numbers[record_type.name, name])
+            for record_type in manifest.records.values()
+            for name, field in record_type.fields.items()
+            if field.lookup
+        }
         self._plans: dict[tuple[str, str, tuple[str, ...] | None], Plan] = {}
+        self._intakes: dict[tuple[str, tuple[str, ...]], Intake] = {}
+        self._levels: dict[tuple[str, tuple[str, ...], bool], Level] = {}
 
     @property
     def controller(self) -> Controller:
@@ -111,10 +143,41 @@ class Declared:
         plan = self._plans.get(key)
         if plan is None:
             plan = self._work_out(*key)
-            if len(self._plans) > 4096:  # callers choose the fields: keep no more than fit
-                self._plans.clear()
-            self._plans[key] = plan
+            if len(self._plans) < _KEPT:  # callers choose the fields
+                self._plans[key] = plan
         return plan
+
+    def intake(self, record_type: str, purposes: Sequence[str]) -> Intake:
+        """What may be stored of the type for these purposes.
+
+        Raises `Invalid` without a purpose, `Undeclared`, `UndeclaredPurpose`, `NotInPurpose`.
+        """
+        key = (record_type, tuple(purposes))
+        intake = self._intakes.get(key)
+        if intake is None:
+            if not purposes:
+                raise Invalid("purposes must name at least one purpose")
+            found = tuple(self.purpose(name) for name in dict.fromkeys(purposes))
+            declared = self.record_type(record_type)
+            for purpose in found:
+                if not purpose.uses.get(record_type):
+                    raise NotInPurpose(f"The purpose {purpose.name} has no use for {record_type}", law=MINIMAL_LAW)
+            used = frozenset(name for purpose in found for name in purpose.uses[record_type])
+            names = msgspec.json.encode([purpose.name for purpose in found]).decode()
+            intake = Intake(declared, found, used, names)
+            if len(self._intakes) < _KEPT:  # callers choose the order of the purposes
+                self._intakes[key] = intake
+        return intake
+
+    def level(self, record_type: RecordType, names: Iterable[str], minor: bool) -> Level:
+        """The effective level of a record that holds these fields."""
+        key = (record_type.name, tuple(names), minor)
+        level = self._levels.get(key)
+        if level is None:
+            level = effective(key[1], record_type, minor=minor)
+            if len(self._levels) < _KEPT:
+                self._levels[key] = level
+        return level
 
     def _work_out(self, purpose_name: str, type_name: str, fields: tuple[str, ...] | None) -> Plan:
         purpose = self.purpose(purpose_name)
@@ -133,7 +196,6 @@ class Declared:
             grants=grants,
             numbers=frozenset(grant.number for grant in grants),
             given=tuple(grant.field for grant in grants),
-            masked=tuple(grant.field for grant in grants if grant.mask is not None),
             withheld=MappingProxyType(withheld),
         )
 
@@ -248,6 +310,11 @@ def load(transaction: Transaction) -> Declared | None:
 def permits(basis: Basis, jurisdiction: str) -> bool:
     """Whether the law that covers the subject knows this basis. PIPL 13 has no legitimate interest."""
     return not (basis is Basis.LEGITIMATE_INTEREST and jurisdiction == "CN")
+
+
+def _indexed(field: Field, number: int) -> Indexed:
+    kind = field.normaliser or "text"
+    return Indexed(number, kind, f"{kind}-{NORMALISERS[kind].version}")
 
 
 def _fields(types: Iterable[RecordType]) -> list[tuple[str, str]]:

@@ -1,34 +1,36 @@
 """Many calls, one commit.
 
-A `Group` is a thread with a lane of its own. It takes whatever calls wait, runs each as a `Work` of its
-own, writes all their rows and events in one transaction and hands the results out after the commit:
-reads do not serialise each other, and their events share one fsync.
+A `Group` lives in an event loop. The calls that have come by the end of a turn of the loop run as works
+of their own, their rows and events are written in one transaction, and their answers are released after
+its commit: reads do not serialise each other, and their events share one fsync. It is one thread, because
+two that both compute hand Python's lock to and fro at every statement (measured: a quarter of the rate).
 
-Where the database coalesces (PostgreSQL), each call runs in a greenlet. When it fetches, it is put
-aside; when no call can go on, all keys wanted of one source go out in one statement, and the calls go on
-with their rows. The domain functions notice nothing: they are plain synchronous code.
+SQLite: the calls run one after the other on one connection, then commit.
+
+PostgreSQL: each call runs in a greenlet. When it fetches, it is put aside; when no call can go on, all
+keys wanted of one source go out in one statement, and the calls go on with their rows. The domain
+functions notice nothing: they are plain synchronous code. Two groups take turns, so that one computes
+while the other waits for the database.
 
 A call that is refused drops what it gathered and leaves its refusal's event. When the transaction fails
-as a whole, each call is run again by itself, so that one call's clash is not another's error. A call
-that changes rows directly (`Work.execute`) cannot share and is run by itself at once.
+as a whole, or a call asks for a statement of its own (`Work.execute`), it is run by itself, in a thread,
+through `Steward.begin`, so that one call's clash is not another's error.
 """
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import logging
-import threading
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from greenlet import getcurrent, greenlet
 
-from privacy.database import Lane, Transaction
-from privacy.errors import AuditUnavailable, Conflict, PrivacyError, Refused, Unauthenticated, Unavailable
-from privacy.work import Actor, NeedsItsOwn, Source, Work, flush
+from privacy.database import AsyncLane, Lane, Postgres, Transaction
+from privacy.errors import AuditUnavailable, Conflict, KeysUnavailable, PrivacyError, Refused, Unauthenticated
+from privacy.work import Actor, NeedsItsOwn, Source, Work, flush, gather
 
 if TYPE_CHECKING:
     from privacy.steward import Steward
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Call = Callable[[Work], Any]
-MOST_CALLS = 256  # in one transaction, so that nobody waits for an endless one
+Fetch = Callable[[Source[Any, Any], Any], Any]
+MOST_CALLS: Final = 256  # in one transaction, so that nobody waits for an endless one
+_AT_ONCE: Final = 2  # groups on PostgreSQL
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,114 +53,131 @@ class Failure:
 Outcome = Any  # what the call returned, or a Failure
 
 
-class Sink(Protocol):
-    """Takes finished requests, in the group's thread."""
-
-    def post(self, finished: Sequence[tuple[Request, Sequence[Outcome]]]) -> None: ...
-
-
 @dataclass(slots=True, eq=False)
 class Request:
     """The calls of one caller. `together`: all of them are done, or none."""
 
     actor: Actor
     calls: Sequence[Call]
-    sink: Sink
     together: bool = False
     request_id: str | None = None
+    answer: asyncio.Future[Sequence[Outcome]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
 
 class Group:
-    """Runs requests in the order they come; as many as wait share a transaction."""
+    """Runs requests in the order they come; as many as wait share a transaction. For one event loop."""
 
-    def __init__(self, service: Steward, queue: SimpleQueue[Request | None], name: str) -> None:
+    def __init__(self, service: Steward) -> None:
         self._service = service
-        self._queue = queue
+        self._database = service.database
+        self._waiting: deque[Request] = deque()
+        self._scheduled = False
         self._lane: Lane | None = None
-        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
-        self._thread.start()
+        self._lanes: list[AsyncLane] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._by_themselves: set[asyncio.Task[None]] = set()
 
-    def join(self) -> None:
-        """Wait for the thread; the queue must have been given its None."""
-        self._thread.join()
+    def submit(self, request: Request) -> asyncio.Future[Sequence[Outcome]]:
+        """Each call's result or `Failure`, after the commit. Must be called in the group's loop."""
+        self._waiting.append(request)
+        if not self._scheduled and len(self._running) < _AT_ONCE:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+        return request.answer
 
-    def _loop(self) -> None:
-        while (request := self._queue.get()) is not None:
-            requests, last = self._waiting(request)
-            finished: defaultdict[Sink, list[tuple[Request, Sequence[Outcome]]]] = defaultdict(list)
-            for done, outcomes in zip(requests, self._run(requests), strict=True):
-                finished[done.sink].append((done, outcomes))
-            for sink, answers in finished.items():
-                sink.post(answers)
-            if last:
-                break
-        self._queue.put(None)  # for the next thread on this queue
-        self._drop_lane()
+    async def close(self) -> None:
+        """Finish the calls in hand, then end the connections."""
+        while self._waiting or self._scheduled or self._running or self._by_themselves:  # noqa: ASYNC110 - once
+            await asyncio.sleep(0.01)
+        if self._lane is not None:
+            self._lane.close()
+            self._lane = None
+        for lane in self._lanes:
+            lane.close()
+        self._lanes.clear()
 
-    def _waiting(self, first: Request) -> tuple[list[Request], bool]:
-        requests, calls = [first], len(first.calls)
-        with contextlib.suppress(Empty):
-            while calls < MOST_CALLS:
-                request = self._queue.get_nowait()
-                if request is None:
-                    return requests, True
-                requests.append(request)
-                calls += len(request.calls)
-        return requests, False
+    def _turn(self) -> None:
+        """Take what has come in this turn of the loop."""
+        self._scheduled = False
+        requests = self._take()
+        if not requests:
+            return
+        if isinstance(self._database, Postgres):
+            task = asyncio.create_task(self._run_coalesced(self._database, requests))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+        else:
+            self._run_here(requests)
+            self._again()
 
-    def _run(self, requests: Sequence[Request]) -> list[Sequence[Outcome]]:
-        """The outcomes of each request, committed."""
-        try:
-            return self._commit(requests)
-        except AuditUnavailable as error:
-            self._drop_lane()
-            return [[Failure(error)] * len(request.calls) for request in requests]
-        except Exception as error:  # noqa: BLE001 - the edge of the thread: each caller gets its own
-            if len(requests) > 1:
-                return [self._run([request])[0] for request in requests]
-            return [self._split(requests[0], error)]
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._again()
 
-    def _split(self, request: Request, error: Exception) -> Sequence[Outcome]:
-        """A request failed by itself: its calls one by one, where they need not stand together."""
-        if len(request.calls) > 1 and not request.together:
-            alone = [Request(request.actor, (call,), request.sink, False, request.request_id) for call in request.calls]
-            return [self._run([one])[0][0] for one in alone]
-        if isinstance(error, Unavailable):
-            self._drop_lane()
-        elif not isinstance(error, PrivacyError):
-            log.error("a call failed: %s", type(error).__name__)
-        return [Failure(error)] * len(request.calls)
+    def _again(self) -> None:
+        if self._waiting and not self._scheduled and len(self._running) < _AT_ONCE:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
-    def _commit(self, requests: Sequence[Request]) -> list[Sequence[Outcome]]:
+    def _take(self) -> list[Request]:
+        requests: list[Request] = []
+        calls = 0
+        while self._waiting and (not requests or calls + len(self._waiting[0].calls) <= MOST_CALLS):
+            request = self._waiting.popleft()
+            requests.append(request)
+            calls += len(request.calls)
+        return requests
+
+    def _run_here(self, requests: Sequence[Request]) -> None:
+        """SQLite: in the loop's own thread; a statement takes microseconds, and all wait for the same disk."""
         service = self._service
-        lane = self._lane
-        if lane is None or lane.broken:
-            self._drop_lane()
-            lane = self._lane = Lane(service.database)
-        with lane.transaction() as transaction:
-            service.refresh(transaction)
-            shared = sum(len(request.calls) for request in requests) > 1
-            rounds = _Rounds(transaction) if shared and service.database.coalesces else None
-            fetch = rounds.fetch if rounds else None
-            works = [self._works(request, transaction, fetch, shared) for request in requests]
-            pairs = [
-                (work, call)
-                for request, own in zip(requests, works, strict=True)
-                for work, call in zip(own, request.calls, strict=False)  # no works: the key is no longer good
-            ]
-            flat = rounds.run(pairs) if rounds else [attempt(work, call) for work, call in pairs]
-            outcomes = _regroup(requests, works, flat)
-            sequence = flush(transaction, [work for own in works for work in own], lane.writer, lane.sequence)
-        lane.sequence = sequence  # only now: a roll-back must not leave a gap
-        return [self._by_itself(request, found) for request, found in zip(requests, outcomes, strict=True)]
+        try:
+            lane = self._lane = Lane(self._database) if self._lane is None or self._lane.broken else self._lane
+            with lane.transaction() as transaction:
+                service.refresh(transaction)
+                works = [self._works(request, transaction, None) for request in requests]
+                flat = [attempt(work, call) for work, call in _pairs(requests, works)]
+                outcomes = _regroup(requests, works, flat)
+                sequence = flush(transaction, (work for own in works for work in own), lane.writer, lane.sequence)
+            lane.sequence = sequence  # only now: a roll-back must not leave a gap
+        except Exception as error:  # noqa: BLE001 - the edge of the group: each caller gets its own
+            self._failed(requests, error)
+        else:
+            self._release(requests, outcomes)
 
-    def _works(
-        self,
-        request: Request,
-        transaction: Transaction,
-        fetch: Callable[[Source[Any, Any], Any], Any] | None,
-        shared: bool,
-    ) -> list[Work]:
+    async def _run_coalesced(self, database: Postgres, requests: Sequence[Request]) -> None:
+        """PostgreSQL: a statement a round for all calls that wait for the same source."""
+        service = self._service
+        lane: AsyncLane | None = None
+        try:
+            lane = self._lanes.pop() if self._lanes else await database.open_lane()
+            await service.refresh_async(lane)
+            rounds = _Rounds()
+            works = [self._works(request, None, rounds.fetch) for request in requests]
+            rounds.start(_pairs(requests, works))
+            while parked := rounds.parked():
+                for source, waiting in parked.items():
+                    await rounds.resume(source, lane, waiting)
+            outcomes = _regroup(requests, works, rounds.outcomes)
+            batches, sequence = gather((work for own in works for work in own), lane.writer, lane.sequence)
+            await lane.commit(batches)
+            lane.sequence = sequence
+        except Exception as error:  # noqa: BLE001 - the edge of the group: each caller gets its own
+            if lane is not None:
+                await lane.roll_back()
+            self._failed(requests, error)
+        else:
+            self._release(requests, outcomes)
+        finally:
+            if lane is not None:
+                if lane.broken:
+                    lane.close()
+                else:
+                    self._lanes.append(lane)
+
+    def _works(self, request: Request, transaction: Transaction | None, fetch: Fetch | None) -> list[Work]:
         """A work for each call; none when the key has been revoked or has expired since the request came."""
         service = self._service
         try:
@@ -165,27 +186,40 @@ class Group:
             return []
         instant = service.instant()
         return [
-            Work(service, actor, transaction, instant, request_id=request.request_id, fetch=fetch, shared=shared)
+            Work(service, actor, transaction, instant, request_id=request.request_id, fetch=fetch, shared=True)
             for _ in request.calls
         ]
 
-    def _by_itself(self, request: Request, outcomes: list[Outcome]) -> Sequence[Outcome]:
-        """Run again, each in its own transaction, the calls that could not share one."""
-        if not any(isinstance(outcome, Failure) and isinstance(outcome.error, NeedsItsOwn) for outcome in outcomes):
-            return outcomes
-        if request.together:
-            return [Failure(Conflict("These calls cannot stand in one transaction"))] * len(outcomes)
-        return [
-            self._run([Request(request.actor, (call,), request.sink, False, request.request_id)])[0][0]
-            if isinstance(outcome, Failure) and isinstance(outcome.error, NeedsItsOwn)
-            else outcome
-            for call, outcome in zip(request.calls, outcomes, strict=True)
-        ]
+    def _release(self, requests: Sequence[Request], outcomes: Sequence[list[Outcome]]) -> None:
+        """Answer what is committed; send to a thread what could not share."""
+        for request, found in zip(requests, outcomes, strict=True):
+            if any(isinstance(one, Failure) and isinstance(one.error, NeedsItsOwn) for one in found):
+                self._alone(request, found)
+            elif not request.answer.done():
+                request.answer.set_result(found)
 
-    def _drop_lane(self) -> None:
-        if self._lane is not None:
-            self._lane.close()
-            self._lane = None
+    def _failed(self, requests: Sequence[Request], error: Exception) -> None:
+        """The transaction failed as a whole, and nothing of it happened: each request by itself."""
+        if not isinstance(error, PrivacyError):
+            log.error("a group failed: %s", type(error).__name__, exc_info=error)
+        for request in requests:
+            if isinstance(error, AuditUnavailable):
+                if not request.answer.done():
+                    request.answer.set_result([Failure(error)] * len(request.calls))
+            else:
+                self._alone(request, None)
+
+    def _alone(self, request: Request, found: list[Outcome] | None) -> None:
+        """Run in a thread what needs a transaction of its own: all calls, or those that said so."""
+
+        async def run() -> None:
+            outcomes = await asyncio.to_thread(self._service.run_alone, request, found)
+            if not request.answer.done():
+                request.answer.set_result(outcomes)
+
+        task = asyncio.create_task(run())
+        self._by_themselves.add(task)
+        task.add_done_callback(self._by_themselves.discard)
 
 
 def attempt(work: Work, call: Call) -> Outcome:
@@ -195,12 +229,19 @@ def attempt(work: Work, call: Call) -> Outcome:
     except Refused as refusal:
         work.refused(refusal)
         return Failure(refusal)
-    except PrivacyError as error:
+    except (Exception, NeedsItsOwn) as error:
         work.drop()
+        if not isinstance(error, PrivacyError | NeedsItsOwn):
+            log.error("a call failed: %s", type(error).__name__, exc_info=error)
         return Failure(error)
-    except NeedsItsOwn as signal:
-        work.drop()
-        return Failure(signal)
+
+
+def _pairs(requests: Sequence[Request], works: Sequence[Sequence[Work]]) -> list[tuple[Work, Call]]:
+    return [
+        (work, call)
+        for request, own in zip(requests, works, strict=True)
+        for work, call in zip(own, request.calls, strict=False)  # no works: the key is no longer good
+    ]
 
 
 def _regroup(
@@ -213,9 +254,8 @@ def _regroup(
         found = list(flat[start : start + len(own)])
         start += len(own)
         if not own:
-            outcomes.append([Failure(Unauthenticated("The API key is no longer good"))] * len(request.calls))
-            continue
-        if request.together and any(isinstance(outcome, Failure) for outcome in found):
+            found = [Failure(Unauthenticated("The API key is no longer good"))] * len(request.calls)
+        elif request.together and any(isinstance(outcome, Failure) for outcome in found):
             for n, (work, outcome) in enumerate(zip(own, found, strict=True)):
                 if not isinstance(outcome, Failure):
                     work.drop()
@@ -227,33 +267,41 @@ def _regroup(
 class _Rounds:
     """Runs calls in turns: all until they fetch, then the fetches, one statement for each source."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._parent = getcurrent()
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
         self._parked: dict[Source[Any, Any], list[tuple[greenlet, object]]] = {}
 
     def fetch(self, source: Source[Any, Any], key: object) -> Any:
         """Called inside a call's greenlet: wait for this round's rows."""
-        self._parked.setdefault(source, []).append((getcurrent(), key))
-        return self._parent.switch()
+        runner = getcurrent()
+        self._parked.setdefault(source, []).append((runner, key))
+        parent = runner.parent
+        return parent.switch() if parent is not None else None
 
-    def run(self, pairs: Sequence[tuple[Work, Call]]) -> list[Outcome]:
-        outcomes: list[Outcome] = [None] * len(pairs)
+    def start(self, pairs: Sequence[tuple[Work, Call]]) -> None:
+        """Run every call until it fetches or ends."""
+        self.outcomes = [None] * len(pairs)
 
         def one(n: int) -> None:
-            outcomes[n] = attempt(*pairs[n])
+            self.outcomes[n] = attempt(*pairs[n])
 
         for n in range(len(pairs)):
-            greenlet(one, self._parent).switch(n)
-        while self._parked:
-            parked, self._parked = self._parked, {}
-            for source, waiting in parked.items():
-                try:
-                    values = source.many(self._transaction, [key for _, key in waiting])
-                except PrivacyError as error:
-                    for runner, _ in waiting:
-                        runner.throw(error)
-                else:
-                    for (runner, _), value in zip(waiting, values, strict=True):
-                        runner.switch(value)
-        return outcomes
+            greenlet(one).switch(n)
+
+    def parked(self) -> dict[Source[Any, Any], list[tuple[greenlet, object]]]:
+        """What is wanted in this round, by source."""
+        parked, self._parked = self._parked, {}
+        return parked
+
+    async def resume(
+        self, source: Source[Any, Any], lane: AsyncLane, waiting: Sequence[tuple[greenlet, object]]
+    ) -> None:
+        """Fetch for all that wait for the source, and run each until it fetches again or ends."""
+        try:
+            values = await source.many_async(lane, [key for _, key in waiting])
+        except KeysUnavailable as error:  # the transaction is sound: each call may say what that means to it
+            for runner, _ in waiting:
+                runner.throw(error)
+            return
+        for (runner, _), value in zip(waiting, values, strict=True):
+            runner.switch(value)

@@ -26,6 +26,10 @@ _LONGEST: Final = 4096
 _LONGEST_EMAIL: Final = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
 
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SELECTOR: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # variation selectors
+
+
 @dataclass(frozen=True, slots=True)
 class Normaliser:
     """`apply(value, region)` returns the one spelling, idempotently, or raises Invalid without the value."""
@@ -70,25 +74,20 @@ def _folded(value: str, kind: str) -> str:
 def _sound(value: str, kind: str) -> str:
     if len(value) > _LONGEST:
         raise Invalid(f"The {kind} is too long: at most {_LONGEST} characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _SURROGATE.search(value):
         raise Invalid(f"The {kind} holds half a character (a lone surrogate)")
     return value
 
 
 def _visible(text: str) -> str:
     """The characters seen on paper: no controls, joiners, direction marks, variation selectors."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and not _SELECTOR.search(text):
         return text
     return "".join(
         character
         for character in text
-        if character.isspace()
-        or not (unicodedata.category(character) in ("Cc", "Cf") or _is_variation_selector(character))
+        if character.isspace() or not (unicodedata.category(character) in ("Cc", "Cf") or _SELECTOR.match(character))
     )
-
-
-def _is_variation_selector(character: str) -> bool:
-    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
 
 
 def _text(value: str, region: str) -> str:
@@ -96,6 +95,7 @@ def _text(value: str, region: str) -> str:
 
 
 _HAN: Final = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_PLAIN_HAN: Final = re.compile("[\u4e00-\u9fff]{1,8}")
 _SPACE_BETWEEN_HAN: Final = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
 # The dot between the parts of a name: which of these an input method gives is chance.
 _NAME_DOT: Final = re.compile(" ?[\u00b7\u0387\u2022\u2027\u2219\u22c5\u2e31\u30fb] ?")
@@ -103,6 +103,8 @@ _NAME_DOT: Final = re.compile(" ?[\u00b7\u0387\u2022\u2027\u2219\u22c5\u2e31\u30
 
 def _name(value: str, region: str) -> str:
     """As text; besides, one kind of middle dot, and no space between Chinese characters (王 伟 is 王伟)."""
+    if _PLAIN_HAN.fullmatch(value):
+        return value  # the common case: nothing to fold
     text = _folded(value, "name")
     return _SPACE_BETWEEN_HAN.sub("", _NAME_DOT.sub("\u00b7", text))
 

@@ -71,6 +71,12 @@ class Period:
         )
         return f"P{date}" + (f"T{self.hours}H" if self.hours else "")
 
+    @property
+    def least_micros(self) -> int:
+        """A lower bound of the period's length, in microseconds: February has 28 days."""
+        days = self.years * 365 + self.months * 28 + self.weeks * 7 + self.days
+        return (days * 24 + self.hours) * 3_600_000_000
+
     def after(self, moment: datetime) -> datetime:
         """The instant, in UTC, at which the period begun at `moment` is over; always later than `moment`.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +17,6 @@ import msgspec
 from sqlalchemy import and_, literal_column, or_, select, update
 from sqlalchemy import delete as delete_from
 
-from keys.blind_index import default_bits
 from privacy import access, ids, subjects, vault
 from privacy.access import Decision, Facts
 from privacy.database import Insertion, Lookup, Row
@@ -29,10 +29,10 @@ from privacy.errors import (
     PurposeEnded,
     VersionMismatch,
 )
-from privacy.levels import Level, effective
+from privacy.levels import Level
 from privacy.manifest import Field, Purpose, RecordType, ValueType
 from privacy.masks import mask
-from privacy.normalise import NORMALISERS, normalise
+from privacy.normalise import normalise
 from privacy.tables import consents, index_entries, micros, moment, records, uuid_of
 from privacy.tables import subjects as subjects_table
 from privacy.vault import At, Value
@@ -115,6 +115,7 @@ _FOR_CHANGE = Rows(
             .with_for_update()
         ),
         "uuid",
+        locks=True,
     )
 )
 _FIRST = UUID(int=0)
@@ -164,25 +165,29 @@ def store(
     """
     work.concerns("record.stored", subject=subject_id)
     declared = work.declared
-    record_type = declared.record_type(type)
-    held_for = _purposes(work, record_type, purposes)
+    intake = declared.intake(type, purposes)
+    record_type = intake.record_type
+    for purpose in intake.purposes:
+        access.granted(work, purpose.name, type)
     values = _values(declared, record_type, data)
-    used = {name for purpose in held_for for name in purpose.uses[type]}
     for name in values:
-        if name not in used:
+        if name not in intake.used:
             raise NotInPurpose(f"None of the purposes uses the field {name}; do not collect it", law=MINIMAL_LAW)
     held = subjects.hold_for_writing(work, subject_id)
-    for purpose in held_for:
+    for purpose in intake.purposes:
         access.require_basis(purpose, _facts(work, held, purpose), work.instant)
     minor = subjects.is_minor(work, held)
     record_id = ids.new()
-    expires_at = max(purpose.keep.after(work.now) for purpose in held_for)
+    now = work.now
+    expires_at = max(purpose.keep.after(now) for purpose in intake.purposes)
     at = At(subject_id, record_type.scope, type, record_id)
     key = vault.key_for(work, subject_id, record_type.scope)
-    sealed = vault.seal(work, key, at, {declared.number(type, name): value for name, value in values.items()})
+    numbers = declared.numbers
+    sealed = vault.seal(work, key, at, {numbers[type, name]: value for name, value in values.items()})
     for name, value in values.items():
-        _index(work, record_type.fields[name], at, value)
-    level = effective(values.keys(), record_type, minor=minor)
+        if (type, name) in declared.indexed:
+            _index(work, record_type.fields[name], at, value)
+    level = declared.level(record_type, values, minor)
     work.add(
         _RECORDS,
         (
@@ -191,7 +196,7 @@ def store(
             type,
             1,
             int(level),
-            msgspec.json.encode([purpose.name for purpose in held_for]).decode(),
+            intake.names,
             work.instant,
             work.instant,
             micros(expires_at),
@@ -203,10 +208,10 @@ def store(
         "record.stored",
         subject=subject_id,
         record=record_id,
-        purpose=held_for[0].name,
-        basis=held_for[0].basis.value,
+        purpose=intake.purposes[0].name,
+        basis=intake.purposes[0].basis.value,
         fields=sorted(values),
-        detail={"type": type, "purposes": [purpose.name for purpose in held_for], "level": str(level)},
+        detail=f'{{"level":"{level}","purposes":{intake.names},"type":"{type}"}}',
     )
     return StoredRecord(record_id, type, 1, expires_at, _levels(record_type, values, minor))
 
@@ -298,7 +303,7 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
     sealed, numbers = vault.patch(work, decision, at, row[5], changes)
     names = {name for name in record_type.fields if declared.number(type, name) in numbers}
     minor = subjects.is_minor(work, held)
-    level = effective(names, record_type, minor=minor)
+    level = declared.level(record_type, sorted(names), minor)
     work.execute(
         update(records)
         .where(records.c.subject_id == subject_id, records.c.record_id == record_id)
@@ -341,10 +346,14 @@ def _disclose(work: Work, row: Row, purpose: str, fields: Narrowed, action: str)
     at = At(subject_id, plan.record_type.scope, type, record_id)
     opened = vault.unseal(work, decision, at, row[6])
     data: dict[str, Value] = {}
+    masked: tuple[str, ...] = ()
     for grant in decision.grants:
         if grant.number in opened:
             value = opened[grant.number]
-            data[grant.field] = value if grant.mask is None else mask(grant.mask, value)
+            if grant.mask is not None:
+                value = mask(grant.mask, value)
+                masked += (grant.field,)
+            data[grant.field] = value
     work.audit(
         action,
         outcome="disclosed",
@@ -352,10 +361,16 @@ def _disclose(work: Work, row: Row, purpose: str, fields: Narrowed, action: str)
         record=record_id,
         purpose=purpose,
         basis=decision.basis,
-        fields=list(data),
-        detail={"type": type, "masked": masked} if (masked := plan.masked) else {"type": type},
+        fields=tuple(data),
+        detail=_detail(type, masked),
     )
     return Record(record_id, subject_id, type, row[3], data, decision.withheld)
+
+
+@lru_cache(maxsize=4096)
+def _detail(type: str, masked: tuple[str, ...]) -> str:
+    """What the event of a disclosure adds: the record type, and which fields left through a mask."""
+    return msgspec.json.encode({"masked": masked, "type": type} if masked else {"type": type}).decode()
 
 
 def _withheld(work: Work, row: Row, purpose: str, fields: Narrowed, reason: Reason) -> Record:
@@ -385,20 +400,6 @@ def _for_change(work: Work, record_id: UUID) -> Row:
 def _may_change(work: Work, type: str, kept_for: Sequence[str]) -> None:
     if not any(work.actor.may_use(purpose, type) for purpose in kept_for):
         raise Forbidden("The principal has no grant for a purpose of this record", law=MINIMAL_LAW)
-
-
-def _purposes(work: Work, record_type: RecordType, names: Sequence[str]) -> list[Purpose]:
-    """The purposes a record is to be held for: declared, granted, and each with a use for the type."""
-    if not names:
-        raise Invalid("purposes must name at least one purpose")
-    found = []
-    for name in dict.fromkeys(names):
-        purpose = work.declared.purpose(name)
-        access.granted(work, name, record_type.name)
-        if not purpose.uses.get(record_type.name):
-            raise NotInPurpose(f"The purpose {name} has no use for {record_type.name}", law=MINIMAL_LAW)
-        found.append(purpose)
-    return found
 
 
 def _facts(work: Work, held: subjects.Held, purpose: Purpose) -> Facts:
@@ -455,13 +456,12 @@ def _levels(record_type: RecordType, names: Sequence[str] | Mapping[str, Value],
     return {name: str(Level.L4 if minor else record_type.fields[name].level) for name in names}
 
 
-def token_of(work: Work, record_type: str, field: Field, value: str) -> int:
-    """The blind index of a value in a declared lookup field. Raises `Invalid` when it cannot be normalised."""
-    kind = field.normaliser or "text"
-    plain = normalised(work, field, value)
-    bits = default_bits(work.declared.controller.planned_subjects)
-    version = NORMALISERS[kind].version
-    return work.service.keyring.index.token(record_type, field.name, f"{kind}-{version}", plain.encode(), bits=bits)
+def token_of(work: Work, record_type: str, field: Field, plain: str) -> int:
+    """The blind index of a value that `normalised` has given, in a declared lookup field."""
+    declared = work.declared
+    label = declared.indexed[record_type, field.name].label
+    index = work.service.keyring.index
+    return index.token(record_type, field.name, label, plain.encode(), bits=declared.index_bits)
 
 
 def normalised(work: Work, field: Field, value: str) -> str:
@@ -475,7 +475,8 @@ def normalised(work: Work, field: Field, value: str) -> str:
 
 def _index(work: Work, field: Field, at: At, value: Value) -> None:
     if field.lookup and value is not None:
-        token = token_of(work, at.record_type, field, value if isinstance(value, str) else str(value))
-        number = work.declared.number(at.record_type, field.name)
+        plain = normalised(work, field, value if isinstance(value, str) else str(value))
+        token = token_of(work, at.record_type, field, plain)
+        number = work.declared.indexed[at.record_type, field.name].number
         version = work.service.keyring.index.version
         work.add(_ENTRIES, (at.subject_id, at.record_id, number, version, token))

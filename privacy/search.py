@@ -131,7 +131,7 @@ def _by_index(work: Work, type: str, name: str, value: str, purpose: str) -> lis
     if not field.lookup:
         raise Invalid(f"The field {name} is not declared for lookup", field=name)
     wanted = records.normalised(work, field, value)
-    token = records.token_of(work, type, field, value)
+    token = records.token_of(work, type, field, wanted)
     version = work.service.keyring.index.version
     key = (declared.number(type, name), version, token, purpose, work.instant)
     hits = []

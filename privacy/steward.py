@@ -1,16 +1,16 @@
 """The running whole: databases, keys, the manifest in force, who may call, and how calls reach the database.
 
-`begin` gives one caller a transaction of its own (jobs, the command line, rare routes). `submit` hands
-calls to the group, where they share transactions. Either way a call sees the manifest and the
-principals as they are at its own transaction's start, on every replica.
+`begin` gives one caller a transaction of its own (jobs, the command line, rare routes). Hot routes hand
+their calls to a `privacy.group.Group`, where they share transactions. Either way a call sees the manifest
+and the principals as they are at its own transaction's start, on every replica.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
 from threading import Lock
 
 from sqlalchemy import select
@@ -19,15 +19,15 @@ from keys.keyring import Keyring
 from keys.kms import RootKey, create_root, open_root
 from keys.store import KeyStore
 from privacy import declaration, principals
-from privacy.database import Database, Lookup, Transaction, migrate, open_database
+from privacy.database import AsyncLane, Clash, Database, Lookup, Transaction, migrate, open_database
 from privacy.declaration import Declared
 from privacy.errors import Conflict, Invalid, Refused, Unauthenticated
-from privacy.group import Group, Request
+from privacy.group import Call, Failure, Outcome, Request
 from privacy.principals import Directory
 from privacy.settings import Settings
 from privacy.tables import revisions
 from privacy.vault import Vault
-from privacy.work import TERMINAL, Actor, Work, flush
+from privacy.work import TERMINAL, Actor, NeedsItsOwn, Work, flush
 
 _REVISIONS = Lookup(lambda name: select(revisions.c.number).where(revisions.c.name == name), "text")
 _WATCHED = (("manifest",), ("principals",))
@@ -55,8 +55,6 @@ class Steward:
         self._declared: tuple[int, Declared | None] = (-1, None)
         self._directory = Directory(-1, {})
         self._loading = Lock()
-        self._queue: SimpleQueue[Request | None] = SimpleQueue()
-        self._groups: list[Group] = []
 
     @classmethod
     def open(cls, settings: Settings, clock: Clock = wall_clock) -> Steward:
@@ -85,12 +83,9 @@ class Steward:
         return service
 
     def close(self) -> None:
-        """End the groups after the calls they hold, then the connections."""
-        if self._groups:
-            self._queue.put(None)
-            for group in self._groups:
-                group.join()
-            self._groups.clear()
+        """End the connections and wipe the keys. Groups have been closed by whoever made them."""
+        if self.vault.reader is not None:
+            self.vault.reader.close()
         self.database.close()
         self.keyring.close()
         self.keystore.close()
@@ -99,16 +94,6 @@ class Steward:
     def declared(self) -> Declared | None:
         """The manifest in force, as of the last transaction's start."""
         return self._declared[1]
-
-    def start(self) -> None:
-        """Start the groups. PostgreSQL gets two: one works while the other waits for the database."""
-        if not self._groups:
-            for number in range(2 if self.database.coalesces else 1):
-                self._groups.append(Group(self, self._queue, f"group-{number}"))
-
-    def submit(self, request: Request) -> None:
-        """Hand calls to the group; the request's sink gets their outcomes after the commit."""
-        self._queue.put(request)
 
     @contextmanager
     def begin(self, actor: Actor = TERMINAL, *, request_id: str | None = None) -> Iterator[Work]:
@@ -143,6 +128,50 @@ class Steward:
         if numbers[1] != self._directory.revision:
             with self._loading:
                 self._directory = principals.load(transaction, numbers[1])
+
+    async def refresh_async(self, lane: AsyncLane) -> None:
+        """The same in an event loop."""
+        numbers = [rows[0][0] for rows in await lane.lookup(_REVISIONS, _WATCHED)]
+        if (numbers[0], numbers[1]) != (self._declared[0], self._directory.revision):
+            await asyncio.to_thread(self.reload)
+
+    def run_alone(self, request: Request, found: Sequence[Outcome] | None) -> Sequence[Outcome]:
+        """The outcomes of calls that cannot share a transaction, or whose shared one failed.
+
+        Those that stand together get one transaction; of the others each gets its own, if `found` (what
+        the shared one answered) does not hold its answer already.
+        """
+        if request.together:
+            return self._run_together(request)
+        return [
+            self._run_one(request, call)
+            if found is None or (isinstance(found[n], Failure) and isinstance(found[n].error, NeedsItsOwn))
+            else found[n]
+            for n, call in enumerate(request.calls)
+        ]
+
+    def _run_one(self, request: Request, call: Call) -> Outcome:
+        try:
+            try:
+                with self.begin(request.actor, request_id=request.request_id) as work:
+                    return call(work)
+            except Clash:  # with a twin that has committed meanwhile: look again, once, and see what it did
+                with self.begin(request.actor, request_id=request.request_id) as work:
+                    return call(work)
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: the caller gets it
+            return Failure(error)
+
+    def _run_together(self, request: Request) -> Sequence[Outcome]:
+        done: list[Outcome] = []
+        try:
+            with self.begin(request.actor, request_id=request.request_id) as work:
+                for call in request.calls:
+                    done.append(call(work))  # noqa: PERF401 - where it stopped must be known
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: the caller gets it
+            other = Failure(Conflict("Not done: another item of this batch failed"))
+            failed = min(len(done), len(request.calls) - 1)
+            return [Failure(error) if n == failed else other for n in range(len(request.calls))]
+        return done
 
     def reload(self) -> None:
         """`refresh` in a transaction of its own."""

@@ -54,6 +54,7 @@ def _locked(*, read: bool) -> Rows:
                 .with_for_update(read=read)
             ),
             "uuid",
+            locks=True,
         )
     )
 

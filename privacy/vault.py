@@ -7,10 +7,10 @@ the next request everywhere. A key is durable in the key store before the first 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -27,11 +27,12 @@ from keys.errors import (
 )
 from keys.keyring import Keyring
 from keys.store import KeyStore, WrappedKey
-from privacy.database import Transaction
-from privacy.errors import Corrupt, Erased, KeysUnavailable
+from privacy.database import AsyncLane, Transaction
+from privacy.errors import Corrupt, Erased, KeysUnavailable, PrivacyError
 from privacy.work import Work
 
 if TYPE_CHECKING:
+    from keys.store_async import AsyncReader
     from privacy.access import Decision
 
 Value = str | int | float | bool | list[str] | None
@@ -41,8 +42,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-@dataclass(frozen=True, slots=True)
-class At:
+class At(NamedTuple):
     """Where a sealed record is: what its box is bound to."""
 
     subject_id: UUID
@@ -56,29 +56,47 @@ class Vault:
 
     def __init__(self, keyring: Keyring, store: KeyStore) -> None:
         self.keyring = keyring
-        self.by_kid = _ByKid(store)
-        self.current = _Current(store)
+        self.reader = store.reader()
+        self.by_kid = _ByKid(store, self.reader)
+        self.current = _Current(store, self.reader)
         self.new = _New(keyring, store)
 
 
 class _ByKid:
-    def __init__(self, store: KeyStore) -> None:
+    def __init__(self, store: KeyStore, reader: AsyncReader | None) -> None:
         self._store = store
+        self._reader = reader
 
-    def many(self, transaction: Transaction, keys: Sequence[bytes]) -> list[WrappedKey | None]:
+    def many(self, transaction: Transaction | None, keys: Sequence[bytes]) -> list[WrappedKey | None]:
         with key_errors():
             found = self._store.by_kid(keys)
         return [found.get(kid) for kid in keys]
 
+    async def many_async(self, lane: AsyncLane, keys: Sequence[bytes]) -> list[WrappedKey | None]:
+        if self._reader is None:
+            return self.many(None, keys)
+        with key_errors():
+            found = await self._reader.by_kid(keys)
+        return [found.get(kid) for kid in keys]
+
 
 class _Current:
-    def __init__(self, store: KeyStore) -> None:
+    def __init__(self, store: KeyStore, reader: AsyncReader | None) -> None:
         self._store = store
+        self._reader = reader
 
-    def many(self, transaction: Transaction, keys: Sequence[Scoped]) -> list[WrappedKey | None]:
+    def many(self, transaction: Transaction | None, keys: Sequence[Scoped]) -> list[WrappedKey | None]:
         places = [(subject_id.bytes, scope) for subject_id, scope in keys]
         with key_errors():
             found = self._store.current(places)
+        return [found.get(place) for place in places]
+
+    async def many_async(self, lane: AsyncLane, keys: Sequence[Scoped]) -> list[WrappedKey | None]:
+        if self._reader is None:
+            return self.many(None, keys)
+        places = [(subject_id.bytes, scope) for subject_id, scope in keys]
+        with key_errors():
+            found = await self._reader.current(places)
         return [found.get(place) for place in places]
 
 
@@ -89,7 +107,7 @@ class _New:
         self._keyring = keyring
         self._store = store
 
-    def many(self, transaction: Transaction, keys: Sequence[Scoped]) -> list[WrappedKey]:
+    def many(self, transaction: Transaction | None, keys: Sequence[Scoped]) -> list[WrappedKey]:
         places = list(dict.fromkeys((subject_id.bytes, scope) for subject_id, scope in keys))
         with key_errors():
             try:
@@ -106,6 +124,9 @@ class _New:
                         except KeyExists:
                             made.update(self._store.current([place]))
         return [made[subject_id.bytes, scope] for subject_id, scope in keys]
+
+    async def many_async(self, lane: AsyncLane, keys: Sequence[Scoped]) -> list[WrappedKey]:
+        return await asyncio.to_thread(self.many, None, keys)  # it waits for a disk
 
     def _make(self, places: Sequence[tuple[bytes, str]]) -> dict[tuple[bytes, str], WrappedKey]:
         wrapped = {}
@@ -155,8 +176,11 @@ def unseal(work: Work, decision: Decision, at: At, sealed: bytes) -> dict[int, A
     keyring = work.service.keyring
     wrapped = _wrapped(work, sealed)
     work.owe(at.record_id)
-    with key_errors(), keyring.unwrap(wrapped) as key:
-        opened = container.unseal(key, _place(keyring, at), sealed, decision.numbers)
+    try:
+        with keyring.unwrap(wrapped) as key:
+            opened = container.unseal(key, _place(keyring, at), sealed, decision.numbers)
+    except KeysError as error:
+        raise _ours(error) from None
     return {number: _decode(box) for number, box in opened.items()}
 
 
@@ -168,8 +192,10 @@ def numbers_in(sealed: bytes) -> frozenset[int]:
 
 def kid_of(sealed: bytes) -> bytes:
     """The id of the key that seals the container."""
-    with key_errors():
+    try:
         return container.kid_of(sealed)
+    except CannotOpen:
+        raise Corrupt from None
 
 
 def _wrapped(work: Work, sealed: bytes) -> WrappedKey:
@@ -188,13 +214,19 @@ def key_errors() -> Iterator[None]:
     """The keys' errors as ours."""
     try:
         yield
-    except CannotOpen:
-        raise Corrupt from None
-    except KeyGone:
-        raise Erased from None
     except KeyExists:
         raise
-    except BadRootKey as error:
-        raise KeysUnavailable(str(error)) from None
     except KeysError as error:
-        raise KeysUnavailable(f"The keys cannot be reached ({type(error).__name__})", retry_after=5) from None
+        raise _ours(error) from None
+
+
+def _ours(error: KeysError) -> PrivacyError:
+    match error:
+        case CannotOpen():
+            return Corrupt()
+        case KeyGone():
+            return Erased()
+        case BadRootKey():
+            return KeysUnavailable(str(error))
+        case _:
+            return KeysUnavailable(f"The keys cannot be reached ({type(error).__name__})", retry_after=5)

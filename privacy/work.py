@@ -11,10 +11,11 @@ with a debt is a bug of ours and does not commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from sqlalchemy import CursorResult, Executable
 from sqlalchemy.sql.dml import UpdateBase
 
 from privacy import ids
-from privacy.database import Insertion, Key, Lookup, Row, Transaction
+from privacy.database import AsyncLane, Insertion, Key, Lookup, Row, Transaction
 from privacy.errors import Forbidden, Refused, Unaudited, Unavailable
 from privacy.tables import audit_events, moment
 
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 _EVENTS = Insertion(audit_events)
 _encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@lru_cache(maxsize=4096)
+def encoded_names(names: tuple[str, ...]) -> str:
+    """Declared names as a JSON list."""
+    return _encode(names).decode()
 
 
 class Role(StrEnum):
@@ -78,6 +85,10 @@ class Source(Protocol[K, V]):
         """The value of each key, in the order of `keys`."""
         ...
 
+    async def many_async(self, lane: AsyncLane, keys: Sequence[K]) -> Sequence[V]:
+        """The same in an event loop."""
+        ...
+
 
 class Rows:
     """The rows of a `Lookup`, as a source."""
@@ -88,9 +99,12 @@ class Rows:
     def many(self, transaction: Transaction, keys: Sequence[Key]) -> list[list[Row]]:
         return transaction.lookup(self._lookup, keys)
 
+    async def many_async(self, lane: AsyncLane, keys: Sequence[Key]) -> list[list[Row]]:
+        return await lane.lookup(self._lookup, keys)
+
 
 class NeedsItsOwn(BaseException):
-    """A call that shares a transaction asked for a direct change; it is run again by itself.
+    """A call that shares a transaction asked for a statement of its own; it is run again by itself.
 
     Not an `Exception`: no domain code may catch it.
     """
@@ -118,7 +132,7 @@ class Work:
         self,
         service: Steward,
         actor: Actor,
-        transaction: Transaction,
+        transaction: Transaction | None,
         instant: int,
         *,
         request_id: str | None = None,
@@ -155,15 +169,20 @@ class Work:
         if self._fetch is not None:
             found: Found = self._fetch(source, key)
             return found
-        return source.many(self._transaction, (key,))[0]
+        return source.many(self._own(), (key,))[0]
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
-        """Run a statement now. A change must be followed by an event that names it."""
+        """Run a statement now, in a transaction of one's own. A change must be followed by its event."""
+        if self._shared:
+            raise NeedsItsOwn
         if isinstance(statement, UpdateBase):
-            if self._shared:
-                raise NeedsItsOwn
             self._debts.add(None)
-        return self._transaction.execute(statement)
+        return self._own().execute(statement)
+
+    def _own(self) -> Transaction:
+        if self._transaction is None:
+            raise NeedsItsOwn
+        return self._transaction
 
     def add(self, insertion: Insertion, row: Row) -> None:
         """Keep a new row until the work is flushed."""
@@ -204,9 +223,12 @@ class Work:
         purpose: str | None = None,
         basis: str | None = None,
         fields: Sequence[str] | None = None,
-        detail: Mapping[str, object] | None = None,
+        detail: Mapping[str, object] | str | None = None,
     ) -> None:
-        """Name what happened, with ids and declared names only; pays what is owed for what it names."""
+        """Name what happened, with ids and declared names only; pays what is owed for what it names.
+
+        `detail` as a text is JSON already.
+        """
         actor = self.actor
         if self._debts:
             self._debts -= {None, subject, record}
@@ -224,8 +246,8 @@ class Work:
                 record,
                 purpose,
                 basis,
-                None if fields is None else _encode(fields).decode(),
-                None if detail is None else _encode(detail).decode(),
+                None if fields is None else encoded_names(tuple(fields)),
+                detail if isinstance(detail, str) or detail is None else _encode(detail).decode(),
                 self.request_id,
             )
         )
@@ -255,10 +277,10 @@ class Work:
             raise Unaudited("A call unsealed or changed something and named no event")
 
 
-def flush(transaction: Transaction, works: Sequence[Work], writer: UUID, sequence: int) -> int:
-    """Write all the works' rows, then their events; the last sequence number used.
+def gather(works: Iterable[Work], writer: UUID, sequence: int) -> tuple[list[tuple[Insertion, list[Row]]], int]:
+    """What the works have to write, a table at a time, events last; and the last sequence number used.
 
-    Raises `Unaudited`, `AuditUnavailable`, `Clash`, `Unavailable`; nothing is committed here.
+    Raises `Unaudited`.
     """
     rows: dict[Insertion, list[Row]] = {}
     events: list[Row] = []
@@ -269,8 +291,15 @@ def flush(transaction: Transaction, works: Sequence[Work], writer: UUID, sequenc
         for event in work.events:
             sequence += 1
             events.append((event[0], event[1], writer, sequence, *event[4:]))
-    for insertion, new in rows.items():
-        transaction.insert(insertion, new)
+    batches = list(rows.items())
     if events:
-        transaction.insert(_EVENTS, events)
+        batches.append((_EVENTS, events))
+    return batches, sequence
+
+
+def flush(transaction: Transaction, works: Iterable[Work], writer: UUID, sequence: int) -> int:
+    """Write what `gather` finds; nothing is committed here. Raises `Unaudited`, `AuditUnavailable`, `Clash`."""
+    batches, sequence = gather(works, writer, sequence)
+    for insertion, rows in batches:
+        transaction.insert(insertion, rows)
     return sequence

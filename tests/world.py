@@ -5,8 +5,8 @@ The people are invented; their domains are RFC 2606's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from privacy import consent, declaration, manifest, principals, records, subjects
 from privacy.database import migrate, open_database
-from privacy.group import Call, Failure, Outcome, Request
+from privacy.group import Call, Failure, Group, Outcome, Request
 from privacy.settings import Settings
 from privacy.steward import Steward, wall_clock
 from privacy.work import TERMINAL, Actor, Role
@@ -185,25 +185,18 @@ class World:
 
     def many(self, requests: Sequence[tuple[Actor, Sequence[Call], bool]]) -> list[Sequence[Outcome]]:
         """Several requests, waiting together."""
-        sink = _Futures()
-        made = [Request(actor, calls, sink, together) for actor, calls, together in requests]
-        futures = [sink.expect(request) for request in made]
-        for request in made:
-            self.service.submit(request)
-        self.service.start()
-        return [future.result(timeout=30) for future in futures]
 
+        async def run() -> list[Sequence[Outcome]]:
+            group = Group(self.service)
+            answers = [group.submit(Request(actor, calls, together)) for actor, calls, together in requests]
+            try:
+                return list(await asyncio.wait_for(asyncio.gather(*answers), timeout=30))
+            finally:
+                await group.close()
+                if self.service.vault.reader is not None:
+                    self.service.vault.reader.close()  # its connections belong to this loop
 
-class _Futures:
-    def __init__(self) -> None:
-        self._waiting: dict[Request, Future[Sequence[Outcome]]] = {}
-
-    def expect(self, request: Request) -> Future[Sequence[Outcome]]:
-        return self._waiting.setdefault(request, Future())
-
-    def post(self, finished: Sequence[tuple[Request, Sequence[Outcome]]]) -> None:
-        for request, outcomes in finished:
-            self._waiting.pop(request).set_result(outcomes)
+        return asyncio.run(run())
 
 
 def errors_of(outcomes: Sequence[Outcome]) -> list[str | None]:

@@ -54,8 +54,8 @@ class Entry:
 
 def near(word: str, known: Iterable[str], otherwise: str) -> str:
     """ "did you mean" for a near miss, `otherwise` when nothing is near."""
-    folded = {candidate.lower(): candidate for candidate in sorted(known)}
-    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.7)
+    folded = {candidate.lower(): str(candidate) for candidate in sorted(known)}
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.65)
     return f"did you mean {folded[close[0]]!r}? {otherwise}" if close else otherwise
 
 

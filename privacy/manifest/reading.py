@@ -90,6 +90,7 @@ class _Parser:
         self.both_languages = False
         self.places: dict[tuple[str, ...], yaml.Node] = {}
         self.used: set[tuple[str, str]] = set()
+        self.used_types: set[str] = set()
 
     def manifest(self, root: yaml.Node) -> Manifest | None:
         parts = ("controller", "records", "purposes", "recipients")
@@ -138,7 +139,7 @@ class _Parser:
 
     def _records(self, node: yaml.Node) -> dict[str, RecordType]:
         records: dict[str, RecordType] = {}
-        for name, entry in self._named(node, "records", "a record type").items():
+        for name, entry in self._named(node, "'records'", "a record type").items():
             what = f"the record type {name!r}"
             entries = self.document.mapping(
                 entry.value, what, allowed=("fields", "title", "scope"), required=("fields",)
@@ -148,7 +149,9 @@ class _Parser:
                 scope = self._scope(entries["scope"].value, what)
             fields: dict[str, Field] = {}
             if "fields" in entries:
-                for field_name, place in self._named(entries["fields"].value, f"fields of {name!r}", "a field").items():
+                for field_name, place in self._named(
+                    entries["fields"].value, f"'fields' of {name!r}", "a field"
+                ).items():
                     self.places[name, field_name] = place.key
                     fields[field_name] = self._field(field_name, f"{name}.{field_name}", place.value)
             self.places[name,] = entry.key
@@ -170,7 +173,7 @@ class _Parser:
         mask = self._choice(entries, "mask", f"the mask of {path!r}", tuple(MASKS), "unknown-mask")
         if mask is not None and mask != "all" and value_type is not ValueType.TEXT:
             document.report(
-                entries["mask"].value, "mask-of-type", f"{path!r} is a {value_type} and its mask is for text",
+                entries["mask"].value, "mask-of-type", f"{path!r} is of type {value_type} and its mask is for text",
                 "mask: all hides any value"
             )  # fmt: skip
         return Field(
@@ -253,7 +256,10 @@ class _Parser:
                 "two values would show in the index" if value_type is ValueType.BOOLEAN else "an index holds one value"
             )
             self.document.report(
-                place, "lookup-of-type", f"{path!r} is a {value_type} and cannot be looked up", f"remove lookup; {why}"
+                place,
+                "lookup-of-type",
+                f"{path!r} is of type {value_type} and cannot be looked up",
+                f"remove lookup; {why}",
             )
             return False
         return True
@@ -284,7 +290,10 @@ class _Parser:
         place = entries["scan"].value
         if value_type not in (ValueType.TEXT, ValueType.LIST):
             self.document.report(
-                place, "scan-of-type", f"{path!r} is a {value_type} and cannot be scanned", "remove scan; it reads text"
+                place,
+                "scan-of-type",
+                f"{path!r} is of type {value_type} and cannot be scanned",
+                "remove scan; it reads text",
             )
             return ()
         return self._languages(place, f"scan of {path!r}")
@@ -295,7 +304,10 @@ class _Parser:
         place = entries["max_length"]
         if value_type not in (ValueType.TEXT, ValueType.LIST):
             self.document.report(
-                place.key, "length-of-type", f"{path!r} is a {value_type} and has a max_length", "remove max_length"
+                place.key,
+                "length-of-type",
+                f"{path!r} is of type {value_type} and has a max_length",
+                "remove max_length",
             )
         length = self.document.integer(place.value, f"max_length of {path!r}", least=1, most=_LONGEST_TEXT)
         return length or DEFAULT_MAX_LENGTH
@@ -303,7 +315,7 @@ class _Parser:
     def _purposes(self, node: yaml.Node, records: Mapping[str, RecordType], jurisdiction: str) -> dict[str, Purpose]:
         drafts: dict[str, Purpose | None] = {}
         without_keep: dict[str, Entry] = {}
-        for name, entry in self._named(node, "purposes", "a purpose").items():
+        for name, entry in self._named(node, "'purposes'", "a purpose").items():
             self.places["purposes", name] = entry.key
             entries = self.document.mapping(
                 entry.value, f"the purpose {name!r}", allowed=_PURPOSE_KEYS, required=("basis", "uses")
@@ -330,14 +342,14 @@ class _Parser:
         what = f"the purpose {name!r}"
         uses = self._uses(entries["uses"].value, name, records) if "uses" in entries else {}
         only = self._choice(entries, "only", f"'only' of {name!r}", ("anonymised",), "unknown-only")
-        if "keep" not in entries and only is None:
+        if "keep" not in entries and only is None and entries:
             self.document.report(
                 entry.value, "missing-key", f"{what} has no 'keep'", "add 'keep: P3Y', the longest period (PIPL-19)"
             )
         keep = self._period(entries, "keep", f"'keep' of {name!r}")
         basis_text = self._choice(entries, "basis", f"the basis of {name!r}", tuple(Basis), "unknown-basis")
         basis = Basis(basis_text) if basis_text else None
-        if basis is Basis.LEGITIMATE_INTEREST and jurisdiction == "CN":
+        if basis is Basis.LEGITIMATE_INTEREST and jurisdiction.split("-")[0] == "CN":
             self.document.report(
                 entries["basis"].value, "basis-not-in-law", f"{what} rests on legitimate interest, not in PIPL-13",
                 "one of consent, contract, legal-obligation, vital-interest, public-task (PIPL-13)"
@@ -408,6 +420,7 @@ class _Parser:
                         near(type_name, records, f"the record types are {', '.join(records)}")
                     )  # fmt: skip
                 continue
+            self.used_types.add(type_name)
             if isinstance(entry.value, yaml.ScalarNode):
                 if entry.value.value == "*":
                     uses[type_name] = dict.fromkeys(record_type.fields)
@@ -563,7 +576,7 @@ class _Parser:
     def _recipients(self, node: yaml.Node) -> dict[str, Recipient]:
         recipients: dict[str, Recipient] = {}
         known = [key[1] for key in self.places if key[0] == "purposes" and len(key) == 2]
-        for name, entry in self._named(node, "recipients", "a recipient").items():
+        for name, entry in self._named(node, "'recipients'", "a recipient").items():
             what = f"the recipient {name!r}"
             entries = self.document.mapping(entry.value, what, allowed=_RECIPIENT_KEYS, required=("kind", "contact"))
             kind = self._choice(
@@ -591,9 +604,8 @@ class _Parser:
     def _question_unused(self, records: Mapping[str, RecordType]) -> None:
         if not any(key[0] == "purposes" for key in self.places):
             return
-        used_types = {type_name for type_name, _ in self.used}
         for type_name, record_type in records.items():
-            if type_name not in used_types:
+            if type_name not in self.used_types:
                 self.document.report(
                     self.places[type_name,], "unused-type", f"no purpose uses the record type {type_name!r}",
                     "why is it held? name it in 'uses' of a purpose, or remove it (PIPL-6)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -117,14 +116,14 @@ def test_a_container_cut_or_extended_anywhere_does_not_open(suite: Suite, key: D
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        lambda place: replace(place, deployment=os.urandom(16)),
-        lambda place: replace(place, subject=os.urandom(16)),
-        lambda place: replace(place, scope="marketing"),
-        lambda place: replace(place, record_type="interaction"),
-        lambda place: replace(place, record=os.urandom(16)),
+        lambda place: place._replace(deployment=os.urandom(16)),
+        lambda place: place._replace(subject=os.urandom(16)),
+        lambda place: place._replace(scope="marketing"),
+        lambda place: place._replace(record_type="interaction"),
+        lambda place: place._replace(record=os.urandom(16)),
         # The same bytes, cut at another place: what length prefixes are for.
-        lambda place: replace(place, scope="mainm", record_type="ember"),
-        lambda place: replace(place, deployment=place.deployment + place.subject, subject=b""),
+        lambda place: place._replace(scope="mainm", record_type="ember"),
+        lambda place: place._replace(deployment=place.deployment + place.subject, subject=b""),
     ],
     ids=["deployment", "subject", "scope", "type", "record", "scope-and-type-shifted", "subject-shifted"],
 )
@@ -203,7 +202,7 @@ def test_a_field_of_an_older_version_cannot_be_put_back(suite: Suite, key: DataK
 @suites
 def test_a_field_of_another_record_does_not_open_here(suite: Suite, key: DataKey, place: Place) -> None:
     here = seal(key, place, {1: b"alpha", 2: b"gamma"}, suite=suite)
-    there = seal(key, replace(place, record=b"other"), {1: b"delta", 2: b"gamma"}, suite=suite)
+    there = seal(key, place._replace(record=b"other"), {1: b"delta", 2: b"gamma"}, suite=suite)
     prefix, mac, entries, sealed = parts(here)
     refuses(key, place, joined(prefix, mac, entries, [parts(there)[3][0], sealed[1]]))
 

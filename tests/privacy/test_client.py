@@ -206,11 +206,11 @@ def test_a_cursor_that_leads_nowhere_ends_in_an_error() -> None:
 
 def test_a_rectification_says_which_version_it_changes() -> None:
     network = Network(ok(STORED | {"version": 4}))
-    stored = network.client().rectify(RECORD, version=3, data={"name": "王维"}, purpose="membership")
+    stored = network.client().rectify(RECORD, version=3, data={"name": "王维"})
     assert stored.version == 4
     (request,) = network.requests
     assert (request.method, request.headers["If-Match"]) == ("PATCH", '"3"')
-    assert network.sent == {"data": {"name": "王维"}, "purpose": "membership"}
+    assert network.sent == {"data": {"name": "王维"}}
 
 
 def test_a_deletion_may_say_which_version_it_deletes() -> None:
