@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-import anyio.to_thread
 import msgspec
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -38,7 +39,7 @@ def create_app(service: Steward) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "call"))
         # the collector's full runs made the p99: what is there now stays, so it need not look at it again
         gc.collect()
         gc.freeze()

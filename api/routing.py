@@ -13,19 +13,18 @@ FastAPI reads the handlers' signatures and writes the OpenAPI document from them
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_type_hints
 from uuid import UUID, uuid4
 
-import anyio.to_thread
 import msgspec
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -146,7 +145,7 @@ class Endpoint(APIRoute):
             if self.is_async:
                 found = await self._handler(call, **arguments)
             else:
-                found = await anyio.to_thread.run_sync(partial(self._handler, call, **arguments))
+                found = await asyncio.to_thread(self._handler, call, **arguments)
             status, more, body = self._rendered(found)
             headers += more
         except PrivacyError as error:

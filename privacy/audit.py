@@ -70,7 +70,8 @@ def events(
     work.require(Role.AUDITOR, Role.ADMIN)
     if outcome is not None and outcome not in OUTCOMES:
         raise Invalid(f"outcome is one of {', '.join(OUTCOMES)}")
-    statement = _newest(min(max(limit, 1), MOST) + 1)
+    limit = min(max(limit, 1), MOST)
+    statement = _newest(limit + 1)
     equals = {"subject_id": subject, "actor": actor, "purpose": purpose, "action": action, "outcome": outcome}
     for name, value in equals.items():
         if value is not None:

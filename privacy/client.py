@@ -85,8 +85,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
+    """Where a value was found; `record_id` is None for a subject's external id."""
+
     subject_id: str
-    record_id: str
+    record_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,7 @@ class PrivacyClient:
         """The records whose field equals `value` in any spelling; the value travels in the body."""
         body = {"type": type, "field": field, "value": value, "purpose": purpose}
         answer = self._ask("/v1/subjects/search", body)
-        return [Hit(_text(item, "subject_id"), _text(item, "record_id")) for item in _items(answer)]
+        return [Hit(_text(item, "subject_id"), _maybe_text(item, "record_id")) for item in _items(answer)]
 
     def decision(self, subject_id: str | UUID, *, purpose: str, type: str) -> Decision:
         """What `purpose` would be given, and why not the rest. Discloses nothing."""

@@ -103,9 +103,14 @@ def add(
 
 
 def rotate(work: Work, name: str, *, until: datetime | None = None, expires_at: datetime | None = None) -> NewKey:
-    """A further key for the principal; the old ones end at `until` (now, when None). Raises `NotFound`."""
+    """A further key for the principal; the old ones end at `until` (now, when None).
+
+    Raises `NotFound`, `Conflict` when the principal has been revoked.
+    """
     work.require(Role.ADMIN)
     principal_id = _find(work, name)
+    if work.execute(select(principals.c.revoked_at).where(principals.c.id == principal_id)).scalar_one() is not None:
+        raise Conflict("The principal has been revoked; add a new one")
     end = work.instant if until is None else micros(until)
     live = and_(
         api_keys.c.principal_id == principal_id,

@@ -71,15 +71,17 @@ class Steward:
     def create(cls, settings: Settings, clock: Clock = wall_clock) -> Steward:
         """Make root key, key store and database. Raises `Conflict` when any of them is there already."""
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = open_database(settings.database_url)
+        migrate(database)
+        with database.borrow() as lane, lane.transaction() as transaction:
+            if declaration.load(transaction) is not None:
+                raise Conflict("The database already holds a deployment")
+        # what can fail has been tried: now the root key and what it wraps
         root = create_root(settings.kms, settings.home)
         store = KeyStore.create(settings.keystore_url)
         Keyring.create(store, root).close()
-        database = open_database(settings.database_url)
-        migrate(database)
         service = cls(settings, database, store, root, clock)
         service.reload()
-        if service.declared is not None:
-            raise Conflict("The database already holds a deployment")
         return service
 
     def close(self) -> None:

@@ -209,6 +209,7 @@ index_entries = Table(
     Column("index_version", Integer, primary_key=True),
     Column("token", BigInteger, nullable=False),
     Index("ix_index_entries_lookup", "field_number", "index_version", "token"),
+    sqlite_with_rowid=False,
 )
 
 # The state of each subject's consent for each purpose: the newest of its events.
@@ -262,8 +263,9 @@ audit_events = Table(
     Column("detail", Json),
     Column("request_id", Text),
     CheckConstraint("outcome IN ('done', 'disclosed', 'refused', 'compared')", name="outcome"),
+    # one index, of the question every subject may ask; each more would cost every read a page at its commit
     Index("ix_audit_events_subject_id_event_id", "subject_id", "event_id"),
-    Index("ix_audit_events_actor_event_id", "actor", "event_id"),
+    sqlite_with_rowid=False,
 )
 
 # What an Idempotency-Key answered. `fingerprint` is a keyed hash of the request, `answer` holds ids only.

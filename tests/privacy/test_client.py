@@ -79,9 +79,7 @@ def ok(body: object, status: int = 200) -> httpx.Response:
 
 def problem(status: int, code: str, headers: dict[str, str] | None = None, **more: object) -> httpx.Response:
     body = {"type": "about:blank", "title": "No", "status": status, "code": code, **more}
-    return httpx.Response(
-        status, json=body, headers={"Content-Type": "application/problem+json", **(headers or {})}
-    )
+    return httpx.Response(status, json=body, headers={"Content-Type": "application/problem+json", **(headers or {})})
 
 
 STORED = {
@@ -133,9 +131,7 @@ def test_a_request_names_its_key_and_goes_to_the_version_one_interface() -> None
 
 
 def test_a_subject_is_created_with_what_is_known() -> None:
-    network = Network(
-        ok({"id": "s1", "jurisdiction": "EU", "created_at": "2026-01-01T00:00:00Z", "new": 1}, 201)
-    )
+    network = Network(ok({"id": "s1", "jurisdiction": "EU", "created_at": "2026-01-01T00:00:00Z", "new": 1}, 201))
     subject = network.client().create_subject(jurisdiction="EU", born=date(2014, 5, 1), guardian=SUBJECT)
     assert subject == Subject("s1", "EU", datetime(2026, 1, 1, tzinfo=UTC))
     assert network.sent == {"jurisdiction": "EU", "born": "2014-05-01", "guardian": str(SUBJECT)}
@@ -184,9 +180,7 @@ def test_a_record_is_read_for_a_purpose_and_tells_what_is_withheld() -> None:
 
 def test_records_come_page_after_page_and_only_when_wanted() -> None:
     page = {key: value for key, value in FOUND.items() if key != "subject_id"}
-    network = Network(
-        ok({"items": [page], "next_cursor": "a/b="}), ok({"items": [page, page], "next_cursor": None})
-    )
+    network = Network(ok({"items": [page], "next_cursor": "a/b="}), ok({"items": [page, page], "next_cursor": None}))
     records = network.client().records(SUBJECT, purpose="membership", type="member")
     assert not network.requests
     assert next(records) == RECORD_FOUND
@@ -342,9 +336,7 @@ def test_consent_is_given_withdrawn_and_listed() -> None:
         "separate": True,
     }
     assert client.withdraw_consent(SUBJECT, purpose="mar/keting", channel="app").state == "withdrawn"
-    assert (
-        network.requests[1].url.raw_path == f"/v1/subjects/{SUBJECT}/consents/mar%2Fketing/withdraw".encode()
-    )
+    assert network.requests[1].url.raw_path == f"/v1/subjects/{SUBJECT}/consents/mar%2Fketing/withdraw".encode()
     assert network.sent == {"channel": "app"}
     assert client.consents(SUBJECT, history=True) == [CONSENT_GIVEN]
     assert network.requests[2].url.params["history"] == "true"
@@ -361,9 +353,7 @@ def test_events_are_filtered_by_the_service_and_keep_what_is_new() -> None:
     network = Network(ok({"items": [event], "next_cursor": None}))
     (found,) = network.client().events(subject=SUBJECT, since=datetime(2026, 1, 1, tzinfo=UTC), actor=None)
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    assert found == Event(
-        "e1", at, None, "record.read", None, None, None, None, None, ("name",), {"position": 7}
-    )
+    assert found == Event("e1", at, None, "record.read", None, None, None, None, None, ("name",), {"position": 7})
     assert dict(network.requests[0].url.params) == {
         "subject": str(SUBJECT),
         "since": "2026-01-01T00:00:00+00:00",
@@ -433,9 +423,7 @@ def test_every_refusal_arrives_as_the_class_it_was_raised_as(kind: type[errors.P
         *((500, errors.PrivacyError), (503, errors.Unavailable), (302, errors.PrivacyError)),
     ],
 )
-def test_a_code_of_a_later_service_is_understood_by_its_status(
-    status: int, kind: type[errors.PrivacyError]
-) -> None:
+def test_a_code_of_a_later_service_is_understood_by_its_status(status: int, kind: type[errors.PrivacyError]) -> None:
     network = Network(problem(status, "from-the-future", detail="new"))
     with pytest.raises(errors.PrivacyError) as raised:
         network.client(retries=0).subject(SUBJECT)
@@ -549,12 +537,7 @@ def test_neither_log_nor_url_nor_repr_holds_a_value_or_the_key(caplog: pytest.Lo
     client = network.client()
     client.store(SUBJECT, type="member", purposes=["m"], data={"name": SECRET})
     assert caplog.records
-    told = (
-        caplog.text
-        + repr(client)
-        + repr(vars(client))
-        + "".join(str(request.url) for request in network.requests)
-    )
+    told = caplog.text + repr(client) + repr(vars(client)) + "".join(str(request.url) for request in network.requests)
     assert SECRET not in told
     assert "key-of-the-desk" not in told
 
@@ -652,9 +635,7 @@ def test_pauses_grow_and_are_cut_at_random() -> None:
 
 def test_a_pause_is_no_shorter_than_the_service_asks() -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
-    answers = [
-        httpx.Response(status, headers={"Retry-After": text}) for status, text in ((429, "7"), (503, later))
-    ]
+    answers = [httpx.Response(status, headers={"Retry-After": text}) for status, text in ((429, "7"), (503, later))]
     network = Network(*answers, ok({"id": "s"}))
     network.client().subject("s")
     assert 7 <= network.pauses[0] <= 7.2

@@ -28,7 +28,11 @@ def test_a_refused_call_leaves_its_refusal_and_the_others_their_answers(world: W
     read = partial(records.read, record_id=stored.id)
     outcomes = world.together(
         world.desk,
-        [partial(read, purpose="customer-service"), partial(read, purpose="nowhere"), partial(read, purpose="membership")],
+        [
+            partial(read, purpose="customer-service"),
+            partial(read, purpose="nowhere"),
+            partial(read, purpose="membership"),
+        ],
     )
     assert errors_of(outcomes) == [None, "undeclared-purpose", "not-granted"]
     assert len(world.events(outcome="refused")) == 2

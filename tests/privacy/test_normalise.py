@@ -128,9 +128,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "index"), [(kind, index) for kind in REFUSED for index in range(len(REFUSED[kind]))]
-)
+@pytest.mark.parametrize(("kind", "index"), [(kind, index) for kind in REFUSED for index in range(len(REFUSED[kind]))])
 def test_what_cannot_be_such_a_value_is_refused(kind: str, index: int) -> None:
     with pytest.raises(Invalid):
         normalise(kind, REFUSED[kind][index])
@@ -164,9 +162,7 @@ def test_an_unknown_normaliser_is_refused_with_the_known_ones() -> None:
 
 
 def test_the_names_are_those_that_manifests_use() -> None:
-    assert {name: normaliser.name for name, normaliser in NORMALISERS.items()} == {
-        name: name for name in KINDS
-    }
+    assert {name: normaliser.name for name, normaliser in NORMALISERS.items()} == {name: name for name in KINDS}
     assert KINDS == ("email", "phone", "cn-id", "name", "text")
 
 

@@ -64,9 +64,7 @@ def test_anything_else_is_refused_with_what_a_right_one_looks_like(text: str) ->
         Period.parse(text)
 
 
-@pytest.mark.parametrize(
-    "parts", [{}, {"years": -1, "days": 400}, {"days": 1.5}, {"days": True}, {"hours": "2"}]
-)
+@pytest.mark.parametrize("parts", [{}, {"years": -1, "days": 400}, {"days": 1.5}, {"days": True}, {"hours": "2"}])
 def test_a_period_cannot_be_built_from_wrong_parts(parts: dict[str, object]) -> None:
     with pytest.raises(Invalid, match="P3Y"):
         Period(**parts)  # type: ignore[arg-type]
@@ -124,9 +122,7 @@ def test_a_later_beginning_ends_earlier_by_less_than_a_day_if_at_all(
 
 
 @given(st.integers(0, 90), st.integers(0, 100), MOMENTS)
-def test_months_keep_the_day_or_clamp_it_to_the_last_of_the_month(
-    years: int, months: int, moment: datetime
-) -> None:
+def test_months_keep_the_day_or_clamp_it_to_the_last_of_the_month(years: int, months: int, moment: datetime) -> None:
     assume(years + months > 0)
     start, end = moment.astimezone(UTC), Period(years=years, months=months).after(moment)
     assert (end.year - start.year) * 12 + end.month - start.month == years * 12 + months

@@ -135,7 +135,9 @@ def test_an_expired_record_cannot_be_read_listed_found_or_changed(world: World) 
 def test_what_no_purpose_uses_is_not_collected(world: World) -> None:
     subject_id = world.subject()
     with pytest.raises(NotInPurpose):
-        world.store(subject_id, {"phone": "13800138000", "email": "a@example.cn"}, purposes=("customer-service",), by="desk")
+        world.store(
+            subject_id, {"phone": "13800138000", "email": "a@example.cn"}, purposes=("customer-service",), by="desk"
+        )
     assert world.events(action="record.stored", outcome="done") == []
 
 
@@ -255,7 +257,11 @@ def test_a_list_without_a_type_shows_the_types_of_the_purpose_only(world: World)
     member = world.store(subject_id)
     world.store(subject_id, {"amount": 100, "paid": True}, type="invoice", purposes=("tax",))
     spoken = world.store(
-        subject_id, {"channel": "phone", "content": "问候"}, type="interaction", purposes=("customer-service",), by="desk"
+        subject_id,
+        {"channel": "phone", "content": "问候"},
+        type="interaction",
+        purposes=("customer-service",),
+        by="desk",
     )
     with world.service.begin(world.desk) as work:
         page = records.read_all(work, subject_id, purpose="customer-service")

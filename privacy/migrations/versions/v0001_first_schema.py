@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "subject_id", "record_id", "field_number", "index_version", name=op.f("pk_index_entries")
         ),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_index_entries_lookup"), "index_entries", ["field_number", "index_version", "token"])
     op.create_table(
@@ -161,8 +162,8 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "outcome IN ('done', 'disclosed', 'refused', 'compared')", name=op.f("ck_audit_events_outcome")
         ),
+        sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_audit_events_actor_event_id"), "audit_events", ["actor", "event_id"])
     op.create_index(op.f("ix_audit_events_subject_id_event_id"), "audit_events", ["subject_id", "event_id"])
     op.create_table(
         "idempotency_keys",

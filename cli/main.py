@@ -1,0 +1,45 @@
+"""`privacy`: the command line. Each command opens the service, calls one domain function, and renders.
+
+No rule, no SQL and no cryptography is here. Run `privacy COMMAND --help`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from cli import audit, manifest, principal, subject
+from cli.demo import demo
+from cli.deployment import doctor, init
+from cli.processes import forbid_dumps
+from cli.serving import serve
+
+app = typer.Typer(
+    name="privacy",
+    no_args_is_help=True,
+    add_completion=False,
+    # Typer's tracebacks show local variables, and those may hold a person's data.
+    pretty_exceptions_enable=False,
+    help="Owns an organisation's personal data: sealed field by field, disclosed by purpose, on record. "
+    "Settings come from the environment, PRIVACY_HOME first. Exit status 0 done, 1 refused or failed, 2 usage.",
+)
+
+
+@app.callback()
+def _begin() -> None:
+    os.umask(0o077)
+    forbid_dumps()
+
+
+app.command()(init)
+app.command()(serve)
+app.add_typer(manifest.app, name="manifest")
+app.add_typer(principal.app, name="principal")
+app.add_typer(subject.app, name="subject")
+app.add_typer(audit.app, name="audit")
+app.command()(demo)
+app.command()(doctor)
+
+if __name__ == "__main__":
+    app()
