@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
@@ -12,28 +12,22 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "steward_requests",
-            "Requests by route and status",
+        self._seconds = Histogram(
+            "steward_request_seconds",
+            "Time to answer; its count is the number of requests",
             ("method", "route", "status"),
+            buckets=_BUCKETS,
             registry=self.registry,
         )
-        self._seconds = Histogram(
-            "steward_request_seconds", "Time to answer", ("route",), buckets=_BUCKETS, registry=self.registry
-        )
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._known: dict[tuple[str, str, int], Histogram] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
         key = (method, route, status)
-        pair = self._known.get(key)
-        if pair is None:
-            pair = self._known[key] = (
-                self._requests.labels(method, route, str(status)),
-                self._seconds.labels(route),
-            )
-        pair[0].inc()
-        pair[1].observe(seconds)
+        histogram = self._known.get(key)
+        if histogram is None:
+            histogram = self._known[key] = self._seconds.labels(method, route, str(status))
+        histogram.observe(seconds)
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from itertools import count
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_type_hints
+from urllib.parse import parse_qsl
 from uuid import UUID, uuid4
 
 import msgspec
@@ -55,13 +56,14 @@ def _plain(value: object) -> object:
 encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What a handler returns when it is more than a 200 with a body. `body` may be encoded already."""
 
     body: object
     status: int = 200
-    headers: Sequence[tuple[str, str]] = ()
+    headers: Sequence[tuple[str, str]] = ()  # names in lower case
+    media_type: bytes = b"application/json"
 
 
 @dataclass(slots=True)
@@ -169,11 +171,10 @@ class Endpoint(APIRoute):
     def _rendered(self, found: object) -> tuple[int, Headers, bytes]:
         if not isinstance(found, Answer):
             found = Answer(found, self._status)
-        headers = [(name.lower().encode(), value.encode()) for name, value in found.headers]
+        headers = [(name.encode(), value.encode()) for name, value in found.headers]
         if found.status == 204:
             return 204, headers, b""
-        if not any(name == b"content-type" for name, _ in headers):
-            headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-type", found.media_type))
         return found.status, headers, found.body if isinstance(found.body, bytes) else encode(found.body)
 
 
@@ -182,13 +183,13 @@ class _Binder:
 
     def __init__(self, endpoint: Handler, path: str) -> None:
         hints = get_type_hints(endpoint, include_extras=True)
-        self._path: list[tuple[str, TypeAdapter[Any]]] = []
+        self._path: list[tuple[str, TypeAdapter[Any] | None]] = []  # None: a UUID
         self._query: dict[str, tuple[TypeAdapter[Any], Any]] = {}
         self._body: tuple[str, type[BaseModel], bool] | None = None
         for name, parameter in list(inspect.signature(endpoint).parameters.items())[1:]:
             hint = hints[name]
             if f"{{{name}}}" in path:
-                self._path.append((name, TypeAdapter(hint)))
+                self._path.append((name, None if hint is UUID else TypeAdapter(hint)))
             elif model := _model_in(hint):
                 self._body = (name, model, parameter.default is inspect.Parameter.empty)
             else:
@@ -198,7 +199,7 @@ class _Binder:
         arguments: dict[str, Any] = {}
         for name, adapter in self._path:
             text = call.scope["path_params"][name]
-            arguments[name] = _checked(adapter, text, f"path parameter {name}")
+            arguments[name] = _checked(adapter, text, name) if adapter is not None else _uuid(text, name)
         if self._query or call.scope["query_string"]:
             self._bind_query(call, arguments)
         if self._body is not None:
@@ -212,20 +213,20 @@ class _Binder:
         return arguments
 
     def _bind_query(self, call: Call, arguments: dict[str, Any]) -> None:
-        given = call.query_params
-        for name in given:
+        given: dict[str, str] = {}
+        for name, value in parse_qsl(call.scope["query_string"].decode("latin-1"), keep_blank_values=True):
             if name not in self._query:
                 raise Invalid("There is no such query parameter", errors=[{"where": "query", "what": "unknown"}])
-        for name, (adapter, default) in self._query.items():
-            values = given.getlist(name)
-            if not values:
-                if default is inspect.Parameter.empty:
-                    raise Invalid(f"The query parameter {name} is required")
-                arguments[name] = default
-            elif len(values) > 1:
+            if name in given:
                 raise Invalid(f"The query parameter {name} is given twice")
+            given[name] = value
+        for name, (adapter, default) in self._query.items():
+            if name in given:
+                arguments[name] = _checked(adapter, given[name], name)
+            elif default is inspect.Parameter.empty:
+                raise Invalid(f"The query parameter {name} is required")
             else:
-                arguments[name] = _checked(adapter, values[0], f"query parameter {name}")
+                arguments[name] = default
 
 
 def _model_in(hint: Any) -> type[BaseModel] | None:
@@ -236,12 +237,21 @@ def _model_in(hint: Any) -> type[BaseModel] | None:
     return None
 
 
-def _checked(adapter: TypeAdapter[Any], text: str, where: str) -> Any:
+def _uuid(text: str, name: str) -> UUID:
+    if len(text) == 36:
+        try:
+            return UUID(text)
+        except ValueError:
+            pass
+    raise Invalid(f"The parameter {name} is not a UUID")
+
+
+def _checked(adapter: TypeAdapter[Any], text: str, name: str) -> Any:
     try:
         return adapter.validate_python(text)
     except ValidationError as error:
         kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
-        raise Invalid(f"The {where} is not valid ({kind})") from None
+        raise Invalid(f"The parameter {name} is not valid ({kind})") from None
 
 
 def _faults(error: ValidationError, model: type[BaseModel]) -> list[dict[str, str]]:

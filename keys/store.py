@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from keys.errors import KeyStoreNotReady, StoreExists
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 REVISION: Final = "0001"  # equal to the newest migration, by test; spares the hot path the import of Alembic
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class WrappedKey:
+class WrappedKey(NamedTuple):
     """A data key as it is stored.
 
     48 bytes of AES-256-SIV under version `kek`, bound to everything else here.

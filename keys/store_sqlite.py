@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from keys.errors import KekRetired, KeyExists, KeyStoreNotReady, KeyStoreUnavailable
+from keys.errors import KekRetired, KeyExists, KeysError, KeyStoreNotReady, KeyStoreUnavailable
 from keys.per_thread import PerThread
 from keys.store import Ownership, RootSecret, WrappedKey
 
@@ -67,17 +67,23 @@ class SqliteEngine:
             connection.executemany(_INSERT, rows)
 
     def by_kid(self, kids: Sequence[bytes]) -> list[WrappedKey]:
-        with self._translated():
+        # the hot path: a context manager would cost as much as the statement's own steps
+        try:
+            execute = self._connections.get().execute
             if len(kids) == 1:
-                rows = self._connections.get().execute(_ONE_BY_KID, (kids[0],))
+                rows = execute(_ONE_BY_KID, (kids[0],))
             else:
-                rows = self._connections.get().execute(_MANY_BY_KID, (b"".join(kids), len(kids)))
-            return [WrappedKey(*row) for row in rows]
+                rows = execute(_MANY_BY_KID, (b"".join(kids), len(kids)))
+            return [WrappedKey._make(row) for row in rows]
+        except sqlite3.Error as error:
+            raise _ours(error) from error
 
     def current(self, places: Sequence[tuple[bytes, str]]) -> list[WrappedKey]:
         if len(places) == 1:
-            with self._translated():
-                return [WrappedKey(*row) for row in self._connections.get().execute(_ONE_CURRENT, places[0])]
+            try:
+                return [WrappedKey._make(row) for row in self._connections.get().execute(_ONE_CURRENT, places[0])]
+            except sqlite3.Error as error:
+                raise _ours(error) from error
         subjects = b"".join([subject for subject, _ in places])
         scopes = json.dumps([scope for _, scope in places])
         with self._translated():
@@ -164,12 +170,16 @@ class SqliteEngine:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError as error:
-            if "data_key_kek_retired" in str(error):
-                raise KekRetired from None
-            if "UNIQUE" in str(error) or "data_key_kid_destroyed" in str(error):
-                raise KeyExists from None
-            raise
-        except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
-            name = getattr(error, "sqlite_errorname", "connection closed")
-            raise KeyStoreUnavailable(f"the key store does not answer ({name})") from error
+        except sqlite3.Error as error:
+            raise _ours(error) from error
+
+
+def _ours(error: sqlite3.Error) -> KeysError:
+    if isinstance(error, sqlite3.IntegrityError):
+        if "data_key_kek_retired" in str(error):
+            return KekRetired()
+        if "UNIQUE" in str(error) or "data_key_kid_destroyed" in str(error):
+            return KeyExists()
+        return KeysError("the key store refuses a row of a wrong shape")
+    name = getattr(error, "sqlite_errorname", "connection closed")
+    return KeyStoreUnavailable(f"the key store does not answer ({name})")

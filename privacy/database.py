@@ -54,6 +54,7 @@ Key = tuple[object, ...]
 sqlite3.register_adapter(UUID, lambda value: value.bytes)
 
 _LOCK_TIMEOUT_MS = 10_000
+_MOST_ROWS = 64  # of one SQLite statement
 _SQLITE_SETUP = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -130,8 +131,16 @@ class Insertion:
         columns = ", ".join(column.name for column in table.columns)
         marks = ", ".join("?" for _ in table.columns)
         arrays = ", ".join(f"${n}::{_postgres_type(column)}[]" for n, column in enumerate(table.columns, start=1))
-        self.single = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608 - our own names
+        self._head = f"INSERT INTO {table.name} ({columns}) VALUES "  # noqa: S608 - our own names
+        self._row = f"({marks})"
+        self._several: dict[int, str] = {}
         self.many = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608
+
+    def several(self, size: int) -> str:
+        """SQLite's text for this many rows."""
+        if size not in self._several:
+            self._several[size] = self._head + ", ".join([self._row] * size)
+        return self._several[size]
 
 
 def _postgres_type(column: Column[Any]) -> str:
@@ -139,7 +148,12 @@ def _postgres_type(column: Column[Any]) -> str:
 
 
 class Transaction(Protocol):
-    """One open transaction on a lane. Driver errors come out as `PrivacyError`."""
+    """One open transaction on a lane. Driver errors come out as `PrivacyError`.
+
+    `holds`: a lookup that locks was asked of a database that does not lock rows.
+    """
+
+    holds: bool
 
     def lookup(self, lookup: Lookup, keys: Sequence[Key]) -> list[list[Row]]:
         """The rows of each key, in the order of `keys`."""
@@ -148,6 +162,10 @@ class Transaction(Protocol):
     def insert(self, insertion: Insertion, rows: Sequence[Row]) -> None: ...
 
     def execute(self, statement: Executable) -> CursorResult[Any]: ...
+
+    def overtake(self) -> None:
+        """Make works that were decided on a snapshot, and hold a subject, notice that they must start again."""
+        ...
 
 
 class Lane:
@@ -181,6 +199,16 @@ class Lane:
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """What was committed when the block began, and nothing of it can be changed (SQLite)."""
+        with translated():
+            self._run("BEGIN")
+            try:
+                yield self.database.on(self)
+            finally:
+                self._roll_back()
 
     def _run(self, statement: str) -> None:
         try:
@@ -255,18 +283,29 @@ class _SqliteTransaction:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._raw: sqlite3.Connection = lane.raw
+        self.holds = False  # a subject has been held against its erasure
 
     def lookup(self, lookup: Lookup, keys: Sequence[Key]) -> list[list[Row]]:
         sql, order = lookup.single()
+        self.holds = self.holds or lookup.locks
         execute = self._raw.execute
         return [execute(sql, [key[n] for n in order]).fetchall() for key in keys]
 
     def insert(self, insertion: Insertion, rows: Sequence[Row]) -> None:
+        """In few statements of many rows: the interpreter's lock changes hands once a statement, not once a row."""
         with audited(insertion.table):
-            self._raw.executemany(insertion.single, rows)
+            start = 0
+            while start < len(rows):
+                size = min(_MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
+                part = rows[start : start + size]
+                self._raw.execute(insertion.several(size), [value for row in part for value in row])
+                start += size
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
         return self._lane.connection.execute(statement)
+
+    def overtake(self) -> None:
+        self._raw.execute("UPDATE revisions SET number = number + 1 WHERE name = 'subjects'")
 
 
 class _PostgresTransaction:
@@ -274,6 +313,7 @@ class _PostgresTransaction:
         self._lane = lane
         from psycopg import RawCursor  # SQLite needs none of it
 
+        self.holds = False
         self._cursor: Any = RawCursor(lane.raw)  # takes $1, as the server and asyncpg do
 
     def lookup(self, lookup: Lookup, keys: Sequence[Key]) -> list[list[Row]]:
@@ -286,6 +326,9 @@ class _PostgresTransaction:
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
         return self._lane.connection.execute(statement)
+
+    def overtake(self) -> None:
+        """Nothing to do: whoever holds a subject holds its row's lock."""
 
 
 class AsyncLane:

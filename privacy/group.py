@@ -5,7 +5,9 @@ of their own, their rows and events are written in one transaction, and their an
 its commit: reads do not serialise each other, and their events share one fsync. It is one thread, because
 two that both compute hand Python's lock to and fro at every statement (measured: a quarter of the rate).
 
-SQLite: the calls run one after the other on one connection, then commit.
+SQLite: the calls run one after the other on a snapshot; what they gathered is written and committed in
+another thread, while the loop goes on with the next. A call that held a subject is run again when the
+subject's state was changed between its snapshot and its commit.
 
 PostgreSQL: each call runs in a greenlet. When it fetches, it is put aside; when no call can go on, all
 keys wanted of one source go out in one statement, and the calls go on with their rows. The domain
@@ -23,6 +25,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +33,7 @@ from greenlet import getcurrent, greenlet
 
 from privacy.database import AsyncLane, Lane, Postgres, Transaction
 from privacy.errors import AuditUnavailable, Conflict, KeysUnavailable, PrivacyError, Refused, Unauthenticated
-from privacy.work import Actor, NeedsItsOwn, Source, Work, flush, gather
+from privacy.work import Actor, Gathered, NeedsItsOwn, Source, Work, flush, gather
 
 if TYPE_CHECKING:
     from privacy.steward import Steward
@@ -40,7 +43,7 @@ log = logging.getLogger(__name__)
 Call = Callable[[Work], Any]
 Fetch = Callable[[Source[Any, Any], Any], Any]
 MOST_CALLS: Final = 256  # in one transaction, so that nobody waits for an endless one
-_AT_ONCE: Final = 2  # groups on PostgreSQL
+_AT_ONCE: Final = 2  # one computes while the other waits for the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ class Group:
         self._database = service.database
         self._waiting: deque[Request] = deque()
         self._scheduled = False
+        self._reader: Lane | None = None
         self._lane: Lane | None = None
+        self._committer = ThreadPoolExecutor(1, "commit")
         self._lanes: list[AsyncLane] = []
         self._running: set[asyncio.Task[None]] = set()
         self._by_themselves: set[asyncio.Task[None]] = set()
@@ -91,9 +96,11 @@ class Group:
         """Finish the calls in hand, then end the connections."""
         while self._waiting or self._scheduled or self._running or self._by_themselves:  # noqa: ASYNC110 - once
             await asyncio.sleep(0.01)
-        if self._lane is not None:
-            self._lane.close()
-            self._lane = None
+        self._committer.shutdown()
+        for own in (self._reader, self._lane):
+            if own is not None:
+                own.close()
+        self._reader = self._lane = None
         for lane in self._lanes:
             lane.close()
         self._lanes.clear()
@@ -106,11 +113,10 @@ class Group:
             return
         if isinstance(self._database, Postgres):
             task = asyncio.create_task(self._run_coalesced(self._database, requests))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
         else:
-            self._run_here(requests)
-            self._again()
+            task = asyncio.create_task(self._run_here(requests))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -130,22 +136,32 @@ class Group:
             calls += len(request.calls)
         return requests
 
-    def _run_here(self, requests: Sequence[Request]) -> None:
-        """SQLite: in the loop's own thread; a statement takes microseconds, and all wait for the same disk."""
+    async def _run_here(self, requests: Sequence[Request]) -> None:
+        """SQLite: decided in the loop's own thread on a snapshot; written in another, which waits for the disk."""
         service = self._service
         try:
-            lane = self._lane = Lane(self._database) if self._lane is None or self._lane.broken else self._lane
-            with lane.transaction() as transaction:
-                service.refresh(transaction)
+            lane = self._reader = Lane(self._database) if self._reader is None or self._reader.broken else self._reader
+            with lane.snapshot() as transaction:
+                revision = service.refresh(transaction)
                 works = [self._works(request, transaction, None) for request in requests]
                 flat = [attempt(work, call) for work, call in _pairs(requests, works)]
-                outcomes = _regroup(requests, works, flat)
-                sequence = flush(transaction, (work for own in works for work in own), lane.writer, lane.sequence)
-            lane.sequence = sequence  # only now: a roll-back must not leave a gap
+            outcomes = _regroup(requests, works, flat)
+            gathered = gather(work for own in works for work in own)
+            held = revision if transaction.holds else None
+            await asyncio.get_running_loop().run_in_executor(self._committer, self._write, gathered, held)
         except Exception as error:  # noqa: BLE001 - the edge of the group: each caller gets its own
             self._failed(requests, error)
         else:
             self._release(requests, outcomes)
+
+    def _write(self, gathered: Gathered, held: int | None) -> None:
+        """In the committer's thread. `held`: the revision at which the works held their subjects."""
+        lane = self._lane = Lane(self._database) if self._lane is None or self._lane.broken else self._lane
+        with lane.transaction() as transaction:
+            if held is not None and self._service.refresh(transaction) != held:
+                raise Conflict("Overtaken by a change of a subject")
+            sequence = flush(transaction, gathered, lane)
+        lane.sequence = sequence  # only now: a roll-back must not leave a gap
 
     async def _run_coalesced(self, database: Postgres, requests: Sequence[Request]) -> None:
         """PostgreSQL: a statement a round for all calls that wait for the same source."""
@@ -161,7 +177,8 @@ class Group:
                 for source, waiting in parked.items():
                     await rounds.resume(source, lane, waiting)
             outcomes = _regroup(requests, works, rounds.outcomes)
-            batches, sequence = gather((work for own in works for work in own), lane.writer, lane.sequence)
+            gathered = gather(work for own in works for work in own)
+            batches, sequence = gathered.batches(lane.writer, lane.sequence)
             await lane.commit(batches)
             lane.sequence = sequence
         except Exception as error:  # noqa: BLE001 - the edge of the group: each caller gets its own

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from threading import Lock
 
 from sqlalchemy import select
@@ -27,10 +28,10 @@ from privacy.principals import Directory
 from privacy.settings import Settings
 from privacy.tables import revisions
 from privacy.vault import Vault
-from privacy.work import TERMINAL, Actor, NeedsItsOwn, Work, flush
+from privacy.work import TERMINAL, Actor, NeedsItsOwn, Work, flush, gather
 
 _REVISIONS = Lookup(lambda name: select(revisions.c.number).where(revisions.c.name == name), "text")
-_WATCHED = (("manifest",), ("principals",))
+_WATCHED = (("manifest",), ("principals",), ("subjects",))
 
 Clock = Callable[[], int]
 
@@ -111,18 +112,21 @@ class Steward:
                     self.refresh(transaction)
                     work = Work(self, self.live(actor), transaction, self.instant(), request_id=request_id)
                     yield work
-                    sequence = flush(transaction, (work,), lane.writer, lane.sequence)
+                    sequence = flush(transaction, gather((work,)), lane)
                 lane.sequence = sequence
             except Refused as refusal:
                 if work is not None and not lane.broken:
                     with lane.transaction() as transaction:
                         work.refused(refusal)
-                        sequence = flush(transaction, (work,), lane.writer, lane.sequence)
+                        sequence = flush(transaction, gather((work,)), lane)
                     lane.sequence = sequence
                 raise
 
-    def refresh(self, transaction: Transaction) -> None:
-        """Take over a manifest or a directory that has changed since the last look."""
+    def refresh(self, transaction: Transaction) -> int:
+        """Take over a manifest or a directory that has changed since the last look.
+
+        The number says how often a subject's holders have been overtaken (`Transaction.overtake`).
+        """
         numbers = [rows[0][0] for rows in transaction.lookup(_REVISIONS, _WATCHED)]
         if numbers[0] != self._declared[0]:
             with self._loading:
@@ -130,6 +134,7 @@ class Steward:
         if numbers[1] != self._directory.revision:
             with self._loading:
                 self._directory = principals.load(transaction, numbers[1])
+        return int(numbers[2])
 
     async def refresh_async(self, lane: AsyncLane) -> None:
         """The same in an event loop."""
@@ -190,10 +195,10 @@ class Steward:
         Answers from memory; the transaction of the call checks again (`live`). A key that is not known
         is looked for in the database, in case it has just been issued elsewhere.
         """
-        digest = principals.digest_of(key)
         try:
-            return self._directory.actor(digest, self.instant())
+            return self._directory.actor(sha256(key.encode()).digest(), self.instant())
         except Unauthenticated:
+            digest = principals.digest_of(key)  # says so when it has not the form of a key
             self.reload()
             return self._directory.actor(digest, self.instant())
 

@@ -146,6 +146,8 @@ def get(work: Work, subject_id: UUID) -> Subject:
 
 def hold_for_writing(work: Work, subject_id: UUID, *, alone: bool = False) -> Held:
     """Lock the subject's row against erasure; `alone`, against other writers too. Raises `NotFound`, `Erased`."""
+    if alone:
+        work.overtake()
     rows = work.fetch(_ALONE if alone else _SHARED, (subject_id,))
     if not rows:
         raise NotFound("There is no such subject")

@@ -68,8 +68,10 @@ class _ByKid:
         self._reader = reader
 
     def many(self, transaction: Transaction | None, keys: Sequence[bytes]) -> list[WrappedKey | None]:
-        with key_errors():
+        try:
             found = self._store.by_kid(keys)
+        except KeysError as error:
+            raise _ours(error) from None
         return [found.get(kid) for kid in keys]
 
     async def many_async(self, lane: AsyncLane, keys: Sequence[bytes]) -> list[WrappedKey | None]:
@@ -87,8 +89,10 @@ class _Current:
 
     def many(self, transaction: Transaction | None, keys: Sequence[Scoped]) -> list[WrappedKey | None]:
         places = [(subject_id.bytes, scope) for subject_id, scope in keys]
-        with key_errors():
+        try:
             found = self._store.current(places)
+        except KeysError as error:
+            raise _ours(error) from None
         return [found.get(place) for place in places]
 
     async def many_async(self, lane: AsyncLane, keys: Sequence[Scoped]) -> list[WrappedKey | None]:
@@ -148,8 +152,11 @@ def seal(work: Work, wrapped: WrappedKey, at: At, values: Mapping[int, Value]) -
     """One container with a box for each value, under the subject's key and bound to its place."""
     keyring = work.service.keyring
     boxes = {number: _encode(value) for number, value in values.items()}
-    with key_errors(), keyring.unwrap(wrapped) as key:
-        return container.seal(key, _place(keyring, at), boxes)
+    try:
+        with keyring.unwrap(wrapped) as key:
+            return container.seal(key, _place(keyring, at), boxes)
+    except KeysError as error:
+        raise _ours(error) from None
 
 
 def patch(

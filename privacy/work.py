@@ -24,7 +24,7 @@ from sqlalchemy import CursorResult, Executable
 from sqlalchemy.sql.dml import UpdateBase
 
 from privacy import ids
-from privacy.database import AsyncLane, Insertion, Key, Lookup, Row, Transaction
+from privacy.database import AsyncLane, Insertion, Key, Lane, Lookup, Row, Transaction
 from privacy.errors import Forbidden, Refused, Unaudited, Unavailable
 from privacy.tables import audit_events, moment
 
@@ -179,6 +179,12 @@ class Work:
             self._debts.add(None)
         return self._own().execute(statement)
 
+    def overtake(self) -> None:
+        """This work changes what works that hold the subject have relied on. Not for a shared transaction."""
+        if self._shared:
+            raise NeedsItsOwn
+        self._own().overtake()
+
     def _own(self) -> Transaction:
         if self._transaction is None:
             raise NeedsItsOwn
@@ -277,29 +283,39 @@ class Work:
             raise Unaudited("A call unsealed or changed something and named no event")
 
 
-def gather(works: Iterable[Work], writer: UUID, sequence: int) -> tuple[list[tuple[Insertion, list[Row]]], int]:
-    """What the works have to write, a table at a time, events last; and the last sequence number used.
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What works have to write: new rows, a table at a time, and their events."""
 
-    Raises `Unaudited`.
-    """
+    rows: Mapping[Insertion, Sequence[Row]]
+    events: Sequence[Row]
+
+    def batches(self, writer: UUID, sequence: int) -> tuple[list[tuple[Insertion, Sequence[Row]]], int]:
+        """Rows by table, the events last and numbered after `sequence`; and the last number used."""
+        last = sequence + len(self.events)
+        numbers = range(sequence + 1, last + 1)
+        numbered = [(*event[:2], writer, n, *event[4:]) for event, n in zip(self.events, numbers, strict=True)]
+        return [*self.rows.items(), *([(_EVENTS, numbered)] if numbered else [])], last
+
+
+def gather(works: Iterable[Work]) -> Gathered:
+    """What the works have to write. Raises `Unaudited`."""
     rows: dict[Insertion, list[Row]] = {}
     events: list[Row] = []
     for work in works:
         work.settle()
         for insertion, new in work.rows.items():
             rows.setdefault(insertion, []).extend(new)
-        for event in work.events:
-            sequence += 1
-            events.append((event[0], event[1], writer, sequence, *event[4:]))
-    batches = list(rows.items())
-    if events:
-        batches.append((_EVENTS, events))
-    return batches, sequence
+        events += work.events
+    return Gathered(rows, events)
 
 
-def flush(transaction: Transaction, works: Iterable[Work], writer: UUID, sequence: int) -> int:
-    """Write what `gather` finds; nothing is committed here. Raises `Unaudited`, `AuditUnavailable`, `Clash`."""
-    batches, sequence = gather(works, writer, sequence)
+def flush(transaction: Transaction, gathered: Gathered, lane: Lane) -> int:
+    """Write it all; the sequence number that the lane is at once this is committed.
+
+    Nothing is committed here. Raises `AuditUnavailable`, `Clash`, `Unavailable`.
+    """
+    batches, sequence = gathered.batches(lane.writer, lane.sequence)
     for insertion, rows in batches:
         transaction.insert(insertion, rows)
     return sequence

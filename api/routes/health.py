@@ -33,4 +33,4 @@ def readyz(call: Call) -> Answer:
 )
 async def metrics(call: Call) -> Answer:
     """Prometheus counters of this process. Any principal may read them; labels hold no id and no value."""
-    return Answer(call.state_of_process.metrics.text(), headers=(("Content-Type", CONTENT_TYPE_LATEST),))
+    return Answer(call.state_of_process.metrics.text(), media_type=CONTENT_TYPE_LATEST.encode())

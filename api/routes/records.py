@@ -43,7 +43,7 @@ async def read_record(call: Call, record_id: UUID, purpose: Purpose, fields: Fie
     """Read one record for a purpose. What the purpose may not see is listed under `withheld`, with the law."""
     wanted = _names(fields)
     record = await call.perform(lambda work: records.read(work, record_id, purpose=purpose, fields=wanted))
-    return Answer(record, headers=(("ETag", f'"{record.version}"'),))
+    return Answer(record, headers=(("etag", f'"{record.version}"'),))
 
 
 @router.post(
@@ -65,7 +65,7 @@ async def store_record(call: Call, subject_id: UUID, body: NewRecord) -> Answer:
     else:
         signature = call.signature
         answer = await call.perform(lambda work: idempotency.once(work, key, signature, lambda: store(work)))
-    return Answer(answer, 201, (("ETag", '"1"'),))
+    return Answer(answer, 201, (("etag", '"1"'),))
 
 
 @router.post("/subjects/search", response_model=ListOf[search.Hit], responses=problems(400, 403, 413))
@@ -148,7 +148,7 @@ def rectify_record(call: Call, record_id: UUID, body: Rectification) -> Answer:
 
     with call.begin() as work:
         answer = idempotency.once(work, call.idempotency_key, call.signature, lambda: rectify(work))
-    return Answer(answer, headers=(("ETag", f'"{version + 1}"'),))
+    return Answer(answer, headers=(("etag", f'"{version + 1}"'),))
 
 
 @router.delete(

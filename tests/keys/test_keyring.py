@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,13 +189,13 @@ def test_root_secrets_cannot_change_places(tmp_path: Path, root: RootKey) -> Non
 @pytest.mark.parametrize(
     "moved",
     [
-        lambda key: replace(key, subject=os.urandom(16)),
-        lambda key: replace(key, scope="marketing"),
-        lambda key: replace(key, kid=os.urandom(8)),
-        lambda key: replace(key, subject=key.subject[:15], scope=chr(key.subject[15] % 128) + key.scope),
-        lambda key: replace(key, wrapped=key.wrapped[:-1]),
-        lambda key: replace(key, wrapped=key.wrapped + b"\0"),
-        lambda key: replace(key, wrapped=b""),
+        lambda key: key._replace(subject=os.urandom(16)),
+        lambda key: key._replace(scope="marketing"),
+        lambda key: key._replace(kid=os.urandom(8)),
+        lambda key: key._replace(subject=key.subject[:15], scope=chr(key.subject[15] % 128) + key.scope),
+        lambda key: key._replace(wrapped=key.wrapped[:-1]),
+        lambda key: key._replace(wrapped=key.wrapped + b"\0"),
+        lambda key: key._replace(wrapped=b""),
     ],
     ids=["subject", "scope", "kid", "shifted", "cut", "extended", "empty"],
 )
@@ -214,7 +213,7 @@ def test_a_wrapped_key_with_any_bit_flipped_does_not_open(keyring: Keyring) -> N
         changed = bytearray(wrapped.wrapped)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CannotOpen):
-            keyring.unwrap(replace(wrapped, wrapped=bytes(changed)))
+            keyring.unwrap(wrapped._replace(wrapped=bytes(changed)))
 
 
 def test_a_wrapped_key_does_not_open_in_another_deployment(keyring: Keyring, root: RootKey, tmp_path: Path) -> None:
@@ -262,7 +261,7 @@ def test_data_keys_are_not_cached(keyring: Keyring) -> None:
 def test_a_key_under_a_kek_version_that_is_gone_is_gone(keyring: Keyring) -> None:
     wrapped, _ = keyring.new_data_key(os.urandom(16))
     with pytest.raises(KeyGone) as refusal:
-        keyring.unwrap(replace(wrapped, kek=9))
+        keyring.unwrap(wrapped._replace(kek=9))
     assert refusal.value.kid == wrapped.kid
 
 
@@ -287,7 +286,7 @@ def test_several_kek_versions_serve_and_the_newest_wraps(store: KeyStore, root: 
         with keyring.unwrap(wrapped) as again:
             assert key.same_as(again)
     with pytest.raises(CannotOpen):
-        keyring.unwrap(replace(new, kek=1))
+        keyring.unwrap(new._replace(kek=1))
 
 
 def test_a_keyring_opens_a_key_under_a_version_made_after_it_was_opened(store: KeyStore, root: RootKey) -> None:

@@ -379,7 +379,7 @@ def test_the_database_refuses_rows_of_a_wrong_shape(store: KeyStore) -> None:
         WrappedKey(key.subject, "main", key.kid[:7], 1, key.wrapped),
         WrappedKey(key.subject, "main", key.kid, 1, key.wrapped[:47]),
     ):
-        with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
+        with pytest.raises((KeysError, psycopg.IntegrityError)):
             store.add([wrong])
 
 

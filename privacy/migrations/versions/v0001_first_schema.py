@@ -184,7 +184,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_job_slots")),
     )
     revisions = sa.table("revisions", sa.column("name", sa.Text), sa.column("number", sa.BigInteger))
-    op.bulk_insert(revisions, [{"name": "manifest", "number": 0}, {"name": "principals", "number": 0}])
+    op.bulk_insert(revisions, [{"name": name, "number": 0} for name in ("manifest", "principals", "subjects")])
     if op.get_bind().dialect.name == "postgresql":
         op.execute(_POSTGRESQL_REFUSAL)
         for table in _APPEND_ONLY:
