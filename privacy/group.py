@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Call = Callable[[Work], Any]
 Fetch = Callable[[Source[Any, Any], Any], Any]
 MOST_CALLS: Final = 256  # in one transaction, so that nobody waits for an endless one
-_AT_ONCE: Final = 2  # one computes while the other waits for the database
+_AT_ONCE: Final = 3  # one computes while the others wait for the database
 
 
 @dataclass(frozen=True, slots=True)
