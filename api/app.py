@@ -63,7 +63,9 @@ def create_app(service: Steward) -> FastAPI:
         redirect_slashes=False,
     )
     settings = service.settings
-    app.state.shared = State(service, Limiter(settings.rate_per_minute), Metrics(), group)
+    app.state.shared = State(
+        service, Limiter(settings.rate_per_minute), Metrics(), group, ThreadPoolExecutor(1, "door")
+    )
     for router in (records.router, subjects.router, health.router, declared.router, audit.router):
         app.router.routes.extend(router.routes)
     app.hot = [route for route in records.router.routes if isinstance(route, Endpoint) and route.is_async]

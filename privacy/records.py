@@ -99,6 +99,7 @@ _OF_SUBJECT = Rows(
         "bigint",
     )
 )
+_OWNER = Rows(Lookup(lambda record_id: select(records.c.subject_id).where(records.c.record_id == record_id), "uuid"))
 _FOR_CHANGE = Rows(
     Lookup(
         lambda record_id: (
@@ -275,15 +276,14 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
     `Undeclared`, `NotInPurpose`, `Invalid`.
     """
     work.concerns("record.rectified", record=record_id)
-    row = _for_change(work, record_id)
-    subject_id, type, kept_for = uuid_of(row[0]), row[1], msgspec.json.decode(row[3], type=list[str])
+    held, row = _for_change(work, record_id)
+    subject_id, type, kept_for = held.id, row[1], msgspec.json.decode(row[3], type=list[str])
     work.concerns("record.rectified", subject=subject_id, record=record_id)
     _may_change(work, type, kept_for)
     if row[2] != version:
         raise VersionMismatch(f"The record is at version {row[2]}", version=row[2])
     declared = work.declared
     record_type = declared.record_type(type)
-    held = subjects.hold_for_writing(work, subject_id)
     removed = [name for name, value in data.items() if value is None]
     values = _values(declared, record_type, {name: value for name, value in data.items() if value is not None})
     used = {name for purpose in kept_for for name in declared.purpose(purpose).uses.get(type, ())}
@@ -325,13 +325,12 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
 def delete(work: Work, record_id: UUID, *, version: int | None = None) -> None:
     """Remove a record and its index entries. Raises `NotFound`, `Forbidden`, `VersionMismatch`."""
     work.concerns("record.deleted", record=record_id)
-    row = _for_change(work, record_id)
-    subject_id = uuid_of(row[0])
+    held, row = _for_change(work, record_id)
+    subject_id = held.id
     work.concerns("record.deleted", subject=subject_id, record=record_id)
     _may_change(work, row[1], msgspec.json.decode(row[3], type=list[str]))
     if version is not None and row[2] != version:
         raise VersionMismatch(f"The record is at version {row[2]}", version=row[2])
-    subjects.hold_for_writing(work, subject_id)
     for table in (index_entries, records):
         work.execute(delete_from(table).where(table.c.subject_id == subject_id, table.c.record_id == record_id))
     work.audit("record.deleted", subject=subject_id, record=record_id, detail={"type": row[1]})
@@ -389,12 +388,17 @@ def _in_scope(work: Work, purpose: str, type: str) -> bool:
     return work.actor.may_use(purpose, type) and type in work.declared.purpose(purpose).uses
 
 
-def _for_change(work: Work, record_id: UUID) -> Row:
+def _for_change(work: Work, record_id: UUID) -> tuple[subjects.Held, Row]:
+    """The record, locked: its subject first, then itself, as everybody who locks both does."""
     work.require(Role.SERVICE)
+    owner = work.fetch(_OWNER, (record_id,))
+    if not owner:
+        raise NotFound("There is no such record")
+    held = subjects.hold_for_writing(work, uuid_of(owner[0][0]))
     rows = work.fetch(_FOR_CHANGE, (record_id,))
     if not rows or rows[0][4] <= work.instant:
         raise NotFound("There is no such record")
-    return rows[0]
+    return held, rows[0]
 
 
 def _may_change(work: Work, type: str, kept_for: Sequence[str]) -> None:

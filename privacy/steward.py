@@ -33,6 +33,8 @@ from privacy.work import TERMINAL, Actor, NeedsItsOwn, Work, flush, gather
 _REVISIONS = Lookup(lambda name: select(revisions.c.number).where(revisions.c.name == name), "text")
 _WATCHED = (("manifest",), ("principals",), ("subjects",))
 
+_BETWEEN_LOOKS_SECONDS = 0.05
+
 Clock = Callable[[], int]
 
 
@@ -56,6 +58,8 @@ class Steward:
         self._declared: tuple[int, Declared | None] = (-1, None)
         self._directory = Directory(-1, {})
         self._loading = Lock()
+        self._looking = Lock()
+        self._looked = float("-inf")
 
     @classmethod
     def open(cls, settings: Settings, clock: Clock = wall_clock) -> Steward:
@@ -190,17 +194,29 @@ class Steward:
         return actor if actor.principal_id is None else self._directory.actor(actor.digest, self.instant())
 
     def authenticate(self, key: str) -> Actor:
-        """The actor of an API key. Raises `Unauthenticated`.
+        """The actor of an API key, looked for in the database when memory does not know it.
 
-        Answers from memory; the transaction of the call checks again (`live`). A key that is not known
-        is looked for in the database, in case it has just been issued elsewhere.
+        It may have just been issued elsewhere. One look serves all who came before it, and strangers make
+        us look no more than twenty times a second. Raises `Unauthenticated`.
         """
+        known = self.recognise(key)
+        if known is not None:
+            return known
+        digest = principals.digest_of(key)  # says so when it has not the form of a key
+        came = time.monotonic()
+        with self._looking:
+            if self._looked < came:
+                time.sleep(max(0.0, self._looked + _BETWEEN_LOOKS_SECONDS - time.monotonic()))
+                self._looked = time.monotonic()
+                self.reload()
+        return self._directory.actor(digest, self.instant())
+
+    def recognise(self, key: str) -> Actor | None:
+        """The actor of an API key that memory knows; the transaction of its call checks again (`live`)."""
         try:
             return self._directory.actor(sha256(key.encode()).digest(), self.instant())
         except Unauthenticated:
-            digest = principals.digest_of(key)  # says so when it has not the form of a key
-            self.reload()
-            return self._directory.actor(digest, self.instant())
+            return None
 
     def healthy(self) -> dict[str, bool]:
         """Which parts answer: database, key store, root key, manifest."""
