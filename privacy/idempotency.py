@@ -1,7 +1,7 @@
 """What an Idempotency-Key answered (draft-ietf-httpapi-idempotency-key-header-07).
 
-The memory is written in the transaction of the change it stands for. It holds a keyed hash of the
-request and an answer of ids, never a personal value, and forgets after a day.
+The memory is written in the transaction of the change it stands for. It holds keyed hashes of the key
+and of the request and an answer of ids, never a personal value, and forgets after a day.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def once(work: Work, key: str | None, request: bytes, call: Callable[[], bytes])
     principal = work.actor.principal_id
     if principal is None:
         raise Invalid("Only a principal can use an Idempotency-Key")
-    fingerprint = work.service.keyring.fingerprint("idempotency", request)
+    keyring = work.service.keyring
+    fingerprint = keyring.fingerprint("idempotency", request)
+    key = keyring.fingerprint("idempotency-key", key.encode()).hex()  # callers make keys of all sorts of things
     known = work.fetch(_KNOWN, (principal, key))
     if known and known[0][2] > work.instant:
         if bytes(known[0][0]) != fingerprint:

@@ -6,7 +6,7 @@ ends when the longest of its purposes' periods ends; from then on nobody can rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -27,6 +27,7 @@ from privacy.errors import (
     NotFound,
     NotInPurpose,
     PurposeEnded,
+    Undeclared,
     VersionMismatch,
 )
 from privacy.levels import Level
@@ -249,10 +250,12 @@ def read_all(
     work.concerns("record.read", subject=subject_id, purpose=purpose)
     work.require(Role.SERVICE)
     declared = work.declared
-    declared.purpose(purpose)
+    uses = declared.purpose(purpose).uses
     if type is not None:
         plan = declared.plan(purpose, type, _for_type(fields, type))
         access.decide(work, plan, access.facts_for(work, subject_id, purpose))
+    elif fields is not None and not isinstance(fields, Mapping):
+        fields = _by_type(declared, uses, fields)
     rows = work.fetch(_OF_SUBJECT, (subject_id, purpose, type or "", after or _FIRST, work.instant))
     if not rows and type is None:
         subjects.get(work, subject_id)
@@ -382,6 +385,15 @@ def _withheld(work: Work, row: Row, purpose: str, fields: Narrowed, reason: Reas
 
 def _for_type(fields: Narrowed, type: str) -> Sequence[str] | None:
     return fields.get(type) if isinstance(fields, Mapping) else fields
+
+
+def _by_type(declared: Declared, types: Iterable[str], fields: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The fields asked for, by what each type has. Raises `Undeclared` for one that none of the types has."""
+    found = {type: [name for name in fields if name in declared.record_type(type).fields] for type in types}
+    for name in fields:
+        if not any(name in names for names in found.values()):
+            raise Undeclared("None of the purpose's record types has such a field")
+    return found
 
 
 def _in_scope(work: Work, purpose: str, type: str) -> bool:

@@ -261,6 +261,8 @@ class Work:
     def refused(self, refusal: Refused) -> None:
         """Drop all that was gathered and keep the event of the refusal instead."""
         action, subject, record, purpose = self._about
+        if purpose is not None and (self._declared is None or purpose not in self._declared.manifest.purposes):
+            purpose = None  # not a declared name: whatever the caller wrote there is not for the log
         self.drop()
         self.audit(
             action or "request",

@@ -15,7 +15,7 @@ from privacy import audit
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=Endpoint)
 
-Filter = Annotated[str | None, Query(min_length=1, max_length=80)]
+Filter = Annotated[str | None, Query(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")]
 
 
 @router.get("/events", response_model=ListOf[audit.Event], responses=problems(400, 403))

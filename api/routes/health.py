@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.documents import problems
@@ -29,7 +30,8 @@ def readyz(call: Call) -> Answer:
 @router.get(
     "/metrics",
     response_model=None,
-    responses=problems() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    response_class=PlainTextResponse,
+    responses=problems(400) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(call: Call) -> Answer:
     """Prometheus counters of this process. Any principal may read them; labels hold no id and no value."""

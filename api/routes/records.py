@@ -12,6 +12,7 @@ from api.documents import problems
 from api.errors import problem, status_of
 from api.routing import Answer, Call, Endpoint, encode, language_of
 from api.shapes import (
+    BATCH,
     BatchRead,
     BatchReadAnswer,
     BatchWrite,
@@ -135,7 +136,7 @@ async def read_records(
 @router.patch(
     "/records/{record_id}",
     response_model=StoredShape,
-    responses=problems(400, 403, 404, 410, 412, 413, 422, 428),
+    responses=problems(400, 403, 404, 409, 410, 412, 413, 422, 428),
 )
 def rectify_record(call: Call, record_id: UUID, body: Rectification) -> Answer:
     """Replace or remove fields. Needs If-Match with the ETag of the version read."""
@@ -152,7 +153,7 @@ def rectify_record(call: Call, record_id: UUID, body: Rectification) -> Answer:
 
 
 @router.delete(
-    "/records/{record_id}", status_code=204, response_model=None, responses=problems(400, 403, 404, 410, 412, 422)
+    "/records/{record_id}", status_code=204, response_model=None, responses=problems(400, 403, 404, 409, 410, 412, 422)
 )
 def delete_record(call: Call, record_id: UUID) -> Answer:
     """Remove a record and its index entries. With If-Match, only that version."""
@@ -189,10 +190,24 @@ def _reader(wanted: Wanted, body: BatchRead) -> WorkCall:
         if wanted.record_id is not None and wanted.subject_id is None:
             return [records.read(work, wanted.record_id, purpose=purpose, fields=fields)]
         if wanted.subject_id is not None and wanted.record_id is None:
-            return records.read_all(work, wanted.subject_id, purpose=purpose, type=wanted.type, fields=fields).items
+            return _whole(work, wanted.subject_id, wanted.type, body)
         raise Invalid("An item names either a record_id or a subject_id")
 
     return read
+
+
+def _whole(work: Work, subject_id: UUID, type: str | None, body: BatchRead) -> list[records.Record]:
+    """All of a subject's records, page by page. Raises `Invalid` when they are more than a batch may hold."""
+    found: list[records.Record] = []
+    after: UUID | None = None
+    while True:
+        page = records.read_all(work, subject_id, purpose=body.purpose, type=type, fields=body.fields, after=after)
+        found += page.items
+        if page.after is None:
+            return found
+        if len(found) >= BATCH:
+            raise Invalid(f"The subject has more than {BATCH} records: page through /subjects/{{id}}/records")
+        after = page.after
 
 
 def _found(call: Call, outcome: Outcome) -> dict[str, object]:

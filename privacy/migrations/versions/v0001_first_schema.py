@@ -14,6 +14,12 @@ ID = sa.Uuid().with_variant(sa.LargeBinary(16), "sqlite")
 
 _APPEND_ONLY = ("audit_events", "consent_events", "manifests")
 
+_KEYS = {
+    "audit_events": "event_id = NEW.event_id",
+    "consent_events": "subject_id = NEW.subject_id AND event_id = NEW.event_id",
+    "manifests": "version = NEW.version",
+}
+
 _POSTGRESQL_REFUSAL = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -199,3 +205,9 @@ def upgrade() -> None:
                     f"CREATE TRIGGER {table}_refuse_{change.lower()} BEFORE {change} ON {table} "
                     f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
                 )
+            # REPLACE deletes without firing a DELETE trigger unless the connection asks for it
+            op.execute(
+                f"CREATE TRIGGER {table}_refuse_replace BEFORE INSERT ON {table} "
+                f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {_KEYS[table]}) "  # noqa: S608 - our own names
+                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+            )
