@@ -206,8 +206,8 @@ def upgrade() -> None:
                     f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
                 )
             # REPLACE deletes without firing a DELETE trigger unless the connection asks for it
+            taken = f"EXISTS (SELECT 1 FROM {table} WHERE {_KEYS[table]})"  # noqa: S608 - our own names
             op.execute(
-                f"CREATE TRIGGER {table}_refuse_replace BEFORE INSERT ON {table} "
-                f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {_KEYS[table]}) "  # noqa: S608 - our own names
+                f"CREATE TRIGGER {table}_refuse_replace BEFORE INSERT ON {table} WHEN {taken} "
                 f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             )
