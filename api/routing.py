@@ -46,6 +46,8 @@ log = logging.getLogger("api")
 
 T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
+_QUERIES: Final = 1024  # of a route, whose arguments are remembered
+_SHORT: Final = 64  # bytes; a longer query is seldom sent twice
 
 
 def _plain(value: object) -> object:
@@ -146,7 +148,8 @@ class Endpoint(APIRoute):
                 actor = state.service.recognise(key)
                 if actor is None:  # in a thread of its own: strangers wait for each other, and nobody for them
                     loop = asyncio.get_running_loop()
-                    actor = await loop.run_in_executor(state.doorkeeper, state.service.authenticate, key)
+                    came = time.monotonic()  # before the queue: the look that ends it serves the whole queue
+                    actor = await loop.run_in_executor(state.doorkeeper, state.service.authenticate, key, came)
                 call.actor = actor
                 headers = state.limiter.take(call.actor)
             call.raw_body = await _body(scope, receive, state.service.settings.body_limit)
@@ -192,6 +195,8 @@ class _Binder:
         hints = get_type_hints(endpoint, include_extras=True)
         self._path: list[tuple[str, TypeAdapter[Any] | None]] = []  # None: a UUID
         self._query: dict[str, tuple[TypeAdapter[Any], Any]] = {}
+        # Callers send the same few queries over and over; what was read of a short one is kept.
+        self._read: dict[bytes, dict[str, Any]] = {}
         self._body: tuple[str, type[BaseModel], bool] | None = None
         for name, parameter in list(inspect.signature(endpoint).parameters.items())[1:]:
             hint = hints[name]
@@ -208,7 +213,15 @@ class _Binder:
             text = call.scope["path_params"][name]
             arguments[name] = _checked(adapter, text, name) if adapter is not None else _uuid(text, name)
         if self._query or call.scope["query_string"]:
-            self._bind_query(call, arguments)
+            query: bytes = call.scope["query_string"]
+            found = self._read.get(query)
+            if found is None:
+                found = self._read_query(query)
+                if len(self._read) >= _QUERIES:
+                    self._read.clear()
+                if len(query) <= _SHORT:
+                    self._read[query] = found
+            arguments |= found
         if self._body is not None:
             name, model, required = self._body
             if not required and not call.raw_body:
@@ -219,9 +232,10 @@ class _Binder:
                 raise Invalid("The request body is not as documented", errors=_faults(error, model)) from None
         return arguments
 
-    def _bind_query(self, call: Call, arguments: dict[str, Any]) -> None:
+    def _read_query(self, query: bytes) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
         given: dict[str, str] = {}
-        for name, value in parse_qsl(call.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
             if name not in self._query:
                 raise Invalid("There is no such query parameter", errors=[{"where": "query", "what": "unknown"}])
             if name in given:
@@ -234,6 +248,7 @@ class _Binder:
                 raise Invalid(f"The query parameter {name} is required")
             else:
                 arguments[name] = default
+        return arguments
 
 
 def _model_in(hint: Any) -> type[BaseModel] | None:

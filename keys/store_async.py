@@ -15,6 +15,8 @@ from keys.errors import KeyStoreUnavailable
 from keys.store import WrappedKey
 
 _SECONDS: Final = 10.0
+# Else a statement that takes arrays is planned anew each time, for their length.
+_SETTINGS: Final = {"plan_cache_mode": "force_generic_plan"}
 _KEY: Final = "k.subject, k.scope, k.kid, k.kek, k.wrapped"
 
 
@@ -55,7 +57,9 @@ class AsyncReader:
             connection = (
                 self._idle.pop()
                 if self._idle
-                else await asyncpg.connect(self._url, timeout=_SECONDS, command_timeout=_SECONDS)
+                else await asyncpg.connect(
+                    self._url, timeout=_SECONDS, command_timeout=_SECONDS, server_settings=_SETTINGS
+                )
             )
             yield connection
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import (
     BindParameter,
     Column,
@@ -55,6 +56,13 @@ sqlite3.register_adapter(UUID, lambda value: value.bytes)
 
 _LOCK_TIMEOUT_MS = 10_000
 _MOST_ROWS = 64  # of one SQLite statement
+_POSTGRES_SETTINGS = {
+    "lock_timeout": str(_LOCK_TIMEOUT_MS),
+    "idle_in_transaction_session_timeout": "60000",
+    # Else a statement that takes arrays is planned anew each time, for their length: measured on a search,
+    # 1.0 ms of planning for 0.06 ms of work.
+    "plan_cache_mode": "force_generic_plan",
+}
 _SQLITE_SETUP = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -130,11 +138,27 @@ class Insertion:
         self.table = table
         columns = ", ".join(column.name for column in table.columns)
         marks = ", ".join("?" for _ in table.columns)
-        arrays = ", ".join(f"${n}::{_postgres_type(column)}[]" for n, column in enumerate(table.columns, start=1))
         self._head = f"INSERT INTO {table.name} ({columns}) VALUES "  # noqa: S608 - our own names
         self._row = f"({marks})"
         self._several: dict[int, str] = {}
-        self.many = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608
+        types = [_postgres_type(column) for column in table.columns]
+        if "bytea" in types:
+            self._shape: Callable[..., object] | None = None
+            source = f"unnest({', '.join(f'${n}::{kind}[]' for n, kind in enumerate(types, start=1))})"
+        else:
+            # One text for all rows: arrays cost the driver three times as much a row (8.2 us against 2.8).
+            names = [f"c{n}" for n in range(len(types))]
+            self._shape = msgspec.defstruct(f"{table.name}_row", [(name, object) for name in names])
+            shape = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
+            source = f"json_to_recordset($1::json) AS r({shape})"
+        self.many = f"INSERT INTO {table.name} ({columns}) SELECT * FROM {source}"  # noqa: S608
+
+    def arguments(self, rows: Sequence[Row]) -> list[Any]:
+        """What PostgreSQL's text takes for these rows."""
+        if self._shape is None:
+            return transposed(rows)
+        shape = self._shape
+        return [msgspec.json.encode([shape(*row) for row in rows]).decode()]
 
     def several(self, size: int) -> str:
         """SQLite's text for this many rows."""
@@ -322,7 +346,7 @@ class _PostgresTransaction:
 
     def insert(self, insertion: Insertion, rows: Sequence[Row]) -> None:
         with audited(insertion.table):
-            self._cursor.execute(insertion.many, transposed(rows), prepare=True)
+            self._cursor.execute(insertion.many, insertion.arguments(rows), prepare=True)
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
         return self._lane.connection.execute(statement)
@@ -358,7 +382,7 @@ class AsyncLane:
                 await self._begin()
             for insertion, rows in batches:
                 with audited(insertion.table):
-                    await self._connection.execute(insertion.many, *transposed(rows))
+                    await self._connection.execute(insertion.many, *insertion.arguments(rows))
             if self._begun:
                 await self._connection.execute("COMMIT")
                 self._begun = False
@@ -428,7 +452,7 @@ class Postgres(Database):
     def __init__(self, url: str) -> None:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
         self._url = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
-        options = f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=60000"
+        options = " ".join(f"-c {name}={value}" for name, value in _POSTGRES_SETTINGS.items())
         super().__init__(
             create_engine(
                 parsed,
@@ -447,10 +471,7 @@ class Postgres(Database):
                 self._url,
                 timeout=10,
                 command_timeout=30,
-                server_settings={
-                    "lock_timeout": str(_LOCK_TIMEOUT_MS),
-                    "idle_in_transaction_session_timeout": "60000",
-                },
+                server_settings=_POSTGRES_SETTINGS,
             )
         return AsyncLane(connection)
 

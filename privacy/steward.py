@@ -60,6 +60,7 @@ class Steward:
         self._loading = Lock()
         self._looking = Lock()
         self._looked = float("-inf")
+        self.looks = 0  # how often an unknown key made us look into the database
 
     @classmethod
     def open(cls, settings: Settings, clock: Clock = wall_clock) -> Steward:
@@ -193,21 +194,22 @@ class Steward:
         """The actor as of now. Raises `Unauthenticated` when its key has been revoked or has expired."""
         return actor if actor.principal_id is None else self._directory.actor(actor.digest, self.instant())
 
-    def authenticate(self, key: str) -> Actor:
+    def authenticate(self, key: str, came: float | None = None) -> Actor:
         """The actor of an API key, looked for in the database when memory does not know it.
 
-        It may have just been issued elsewhere. One look serves all who came before it, and strangers make
-        us look no more than twenty times a second. Raises `Unauthenticated`.
+        It may have just been issued elsewhere. One look serves all who came before it (`came`: monotonic, now
+        when None), and strangers make us look no more than twenty times a second. Raises `Unauthenticated`.
         """
         known = self.recognise(key)
         if known is not None:
             return known
         digest = principals.digest_of(key)  # says so when it has not the form of a key
-        came = time.monotonic()
+        came = time.monotonic() if came is None else came
         with self._looking:
             if self._looked < came:
                 time.sleep(max(0.0, self._looked + _BETWEEN_LOOKS_SECONDS - time.monotonic()))
                 self._looked = time.monotonic()
+                self.looks += 1
                 self.reload()
         return self._directory.actor(digest, self.instant())
 

@@ -151,9 +151,7 @@ def _account(folder: Path) -> _Account:
     namespace = ("unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}")
     if _succeeds([*namespace, "true"]):
         return _Account(namespace)
-    other = _Account(
-        ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"), nobody
-    )
+    other = _Account(("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"), nobody)
     if os.geteuid() == 0:
         other.own(folder)
         if _succeeds([*other.prefix, "test", "-w", str(folder)]):
@@ -191,8 +189,7 @@ def _binaries(account: _Account) -> Path:
             return found
     tried.append(f"there is no server under {installed}")
     raise PostgresMissing(
-        f"The tests need a PostgreSQL server: {'; '.join(tried)}. "
-        "Set TEST_DATABASE_URL to one that may be used."
+        f"The tests need a PostgreSQL server: {'; '.join(tried)}. Set TEST_DATABASE_URL to one that may be used."
     )
 
 
@@ -201,10 +198,7 @@ def _major(name: str) -> int:
 
 
 def _runs(binaries: Path, account: _Account) -> bool:
-    return all(
-        _succeeds([*account.prefix, str(binaries / program), "--version"])
-        for program in ("initdb", "postgres")
-    )
+    return all(_succeeds([*account.prefix, str(binaries / program), "--version"]) for program in ("initdb", "postgres"))
 
 
 def _succeeds(command: list[str]) -> bool:

@@ -75,8 +75,7 @@ def test_a_durable_server_flushes_and_a_test_server_does_not(
     def flushes(server: Server) -> list[str]:
         with closing(psycopg.connect(server.url_of("postgres"))) as connection:
             found = connection.execute(
-                "SELECT setting FROM pg_settings"
-                " WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
+                "SELECT setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
             )
             return [setting for (setting,) in found]
 

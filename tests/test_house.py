@@ -50,13 +50,9 @@ def test_the_client_loads_nothing_of_the_server() -> None:
         "print(*sorted(name for name in set(sys.modules) - before\n"
         "              if name.partition('.')[0] not in sys.stdlib_module_names))\n"
     )
-    loaded = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     ours = {"privacy", "privacy.client", "privacy.errors"}
-    theirs = {
-        name for name in loaded.stdout.split() if name.partition(".")[0] not in {"httpx", "httpcore", "anyio"}
-    }
+    theirs = {name for name in loaded.stdout.split() if name.partition(".")[0] not in {"httpx", "httpcore", "anyio"}}
     assert theirs == ours
 
 
