@@ -90,11 +90,11 @@ class Report:
     floors: list[tuple[int, str, Floor]] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
 
-    def rate(self, turn: int, database: str, what: str, connections: int) -> float | None:
-        """Requests a second, None when that was not measured."""
+    def find(self, turn: int, database: str, what: str, connections: int) -> Measured | None:
+        """What was measured, None when that was left out."""
         for line in self.lines:
             if (line.turn, line.database, line.what, line.connections) == (turn, database, what, connections):
-                return line.measured.rate
+                return line.measured
         return None
 
 
@@ -136,16 +136,19 @@ def _of_turn(
         "write one / OpenBao": (WRITE, "OpenBao write"),
     }
     for name, (above, below) in pairs.items():
-        numerator = report.rate(turn, database, above, most)
-        denominator = report.rate(turn, database, below, most)
+        numerator = report.find(turn, database, above, most)
+        denominator = report.find(turn, database, below, most)
         if numerator and denominator:
-            yield name, numerator / denominator
+            yield name, numerator.rate / denominator.rate
+            if below == EMPTY and numerator.cpu["server"]:
+                # the same of processor time, which a busy machine disturbs less
+                yield f"{name}, server time", denominator.cpu["server"] / numerator.cpu["server"]
     for at, where, floor in report.floors:
         if (at, where, floor.batch) == (turn, database, BATCH):
             for what, alone in ((READ_MANY, floor.reads), (WRITE_MANY, floor.writes)):
-                calls = report.rate(turn, database, what, batch_connections)
+                calls = report.find(turn, database, what, batch_connections)
                 if calls:
-                    yield f"{what} / driver alone", calls * BATCH / alone
+                    yield f"{what} / driver alone", calls.rate * BATCH / alone
 
 
 def as_json(report: Report) -> str:

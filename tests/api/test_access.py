@@ -54,8 +54,7 @@ def test_every_operation_is_among_the_requests_of_these_tests(served: Threaded, 
 
 
 def test_without_a_good_key_every_route_but_health_answers_401(served: Threaded, world: World) -> None:
-    # Broken by hand: a path of a record added to `Endpoint.open_paths`; the checksum left out of `digest_of`
-    # changes nothing here, the digest is looked up all the same.
+    # Broken by hand: another path added to `Endpoint.open_paths`.
     everything = asks(world)
     expired = world.keys["platform"]
     with world.service.begin(TERMINAL) as work:

@@ -16,8 +16,7 @@ from tests.invariants.looking import data_files, found_in, needles, rows
 from tests.postgres import Server
 from tests.world import PERSON, World
 
-# Broken by hand: the wrapped data key written into records.kid; the seed of the index in a column of `revisions`;
-# the container kept in the key store beside its key.
+# Broken by hand: the wrapped data key written into records.kid; the end of a container kept in the key store.
 
 
 @pytest.fixture

@@ -23,10 +23,9 @@ KILLS: Final = 10
 CALLERS: Final = 5
 LOOKUPS: Final = 2  # of the fields that the callers store: name and phone
 
-# Broken by hand: the group posting outcomes before its transaction has ended (acknowledged writes missing, reads
-# without an event); `synchronous=OFF` is not seen by killing a process, only by cutting the power: the pragma has
-# a test of its own below; events flushed in a second transaction (records without event); index entries
-# in a second transaction (records without entries).
+# Broken by hand: answers released before the commit; events in a second transaction (records without their
+# events); index entries in a second transaction (records that cannot be found). That `synchronous` is FULL cannot
+# be seen by killing a process, only by cutting the power: it has a test of its own below.
 
 
 @dataclass

@@ -20,7 +20,7 @@ Pair = tuple[Service, Service]
 Ask = Callable[[httpx.Client, str, str], httpx.Response]
 
 # Every way in which a purpose that rests on consent may be served. Broken by hand: `require_basis` left out of
-# `access.decide`; the consent's state kept in a dictionary of the process for a second.
+# `access.decide`; a change of the directory of keys, and of the manifest, never looked for.
 WAYS: Final[dict[str, Ask]] = {
     "one record": lambda http, subject, record: http.get(f"/v1/records/{record}", params={"purpose": "marketing"}),
     "a subject's records": lambda http, subject, record: http.get(

@@ -21,10 +21,9 @@ from tests.world import PERSON, World
 THREADS: Final = 8
 BLOCKED_SECONDS: Final = 1.0
 
-# Broken by hand: `flush` writing the events after the commit, in a transaction of its own (plaintext with 200
-# while the table was blocked); `_run` of the group treating AuditUnavailable as an empty success; `translated`
-# around the insert only, so that 500 came instead of 503; a group that ended its thread on the error (the
-# service did not recover).
+# Broken by hand: events written after the commit, in a transaction of their own; a group that takes
+# AuditUnavailable for an empty success; another error in its place; answers released before the commit, on each
+# kind of database.
 
 
 @contextmanager

@@ -57,8 +57,8 @@ purposes:
 )
 NOON: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
-# Broken by hand: `max` made `min` in `records.store`; `ended` made False; the expiry left out of `_ONE`'s check, of
-# `_OF_SUBJECT`, of `_CANDIDATES` and of `_for_change`, one after the other; `<=` made `<` in each.
+# Broken by hand: `max` made `min` in `records.store`; `ended` made False; the expiry left out of `read`, of
+# `_OF_SUBJECT`, of `_CANDIDATES` and of `_for_change`, one after the other; `<=` made `<` in `ended` and in `read`.
 
 
 class Frozen:

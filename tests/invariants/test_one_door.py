@@ -111,7 +111,7 @@ def test_a_decision_opens_the_fields_that_it_names_and_no_others(world: World) -
 
 
 def test_a_work_that_opens_and_names_no_event_gives_nothing_and_leaves_nothing(world: World) -> None:
-    # Broken by hand: `work.owe(...)` removed from `vault.unseal`; `work.settle()` removed from `flush`.
+    # Broken by hand: `work.owe(...)` removed from `vault.unseal`; `work.settle()` removed from `gather`.
     world.store(world.subject())
     (row,) = rows(world, records_table)
     before = counts(world)

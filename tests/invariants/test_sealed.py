@@ -56,9 +56,10 @@ def text_of(n: int) -> str:
     return f"{said}, no. {n}"
 
 
-# Broken by hand, each time seen here: `vault.seal` made the identity for one field; a log line with the body of a
-# refused request; the request's body kept as the fingerprint of an Idempotency-Key; the value in `Invalid` of
-# `records._typed`; the text of a search in its event's detail; temp_store=FILE was not seen and needs none.
+# Broken by hand, each time seen here: values in the detail of the event that stores them; a log line with the
+# body of a refused request; the body itself as the fingerprint of an Idempotency-Key; the value in `Invalid` of
+# `records._typed`; the text of a search in its event; an undeclared purpose, which may be any text, in the event of
+# its refusal.
 @pytest.fixture(scope="module")
 def lived(shared_world: World) -> tuple[World, Service, list[str]]:
     """A deployment that has stored, read, searched, changed and refused everything that a caller can send."""
