@@ -115,7 +115,13 @@ class Call(StarletteRequest):
     @property
     def signature(self) -> bytes:
         """What makes two requests the same request to an Idempotency-Key."""
-        return b"%b %b\n%b" % (self.method.encode(), self.scope["path"].encode(), self.raw_body)
+        version = self.headers.get("if-match", "")
+        return b"%b %b %b\n%b" % (
+            self.method.encode(),
+            self.scope["path"].encode(),
+            version.encode("latin-1"),
+            self.raw_body,
+        )
 
 
 Handler = Callable[..., Any]
@@ -349,6 +355,8 @@ async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
         chunks, size = [body], len(body)
         while message.get("more_body"):
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Invalid("The request body was cut off")
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > limit:

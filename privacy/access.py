@@ -118,6 +118,20 @@ def decide(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -
     return decision
 
 
+def admitted(work: Work, name: str) -> Purpose:
+    """The purpose, when the actor is a service granted it for some type and it may see persons at all.
+
+    Raises `UndeclaredPurpose`, `Forbidden`, `AnonymisedOnly`.
+    """
+    work.require(Role.SERVICE)
+    purpose = work.declared.purpose(name)
+    if not {name, "*"} & work.actor.purposes:
+        raise Forbidden("The principal has no grant for this purpose", law=MINIMAL_LAW)
+    if purpose.only_anonymised:
+        raise AnonymisedOnly("The purpose receives anonymised releases only, never a person", law=ANONYMISED_LAW)
+    return purpose
+
+
 def granted(work: Work, purpose: str, record_type: str) -> None:
     """Raises `Forbidden` unless the actor is a service granted both."""
     work.require(Role.SERVICE)

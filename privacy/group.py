@@ -150,7 +150,7 @@ class Group:
             held = revision if transaction.holds else None
             await asyncio.get_running_loop().run_in_executor(self._committer, self._write, gathered, held)
         except Exception as error:  # noqa: BLE001 - the edge of the group: each caller gets its own
-            self._failed(requests, error)
+            self._failed(requests, error, in_doubt=self._lane is not None and self._lane.broken)
         else:
             self._release(requests, outcomes)
 
@@ -167,6 +167,7 @@ class Group:
         """PostgreSQL: a statement a round for all calls that wait for the same source."""
         service = self._service
         lane: AsyncLane | None = None
+        committing = False
         try:
             lane = self._lanes.pop() if self._lanes else await database.open_lane()
             await service.refresh_async(lane)
@@ -179,12 +180,13 @@ class Group:
             outcomes = _regroup(requests, works, rounds.outcomes)
             gathered = gather(work for own in works for work in own)
             batches, sequence = gathered.batches(lane.writer, lane.sequence)
+            committing = True
             await lane.commit(batches)
             lane.sequence = sequence
         except Exception as error:  # noqa: BLE001 - the edge of the group: each caller gets its own
             if lane is not None:
                 await lane.roll_back()
-            self._failed(requests, error)
+            self._failed(requests, error, in_doubt=committing and lane is not None and lane.broken)
         else:
             self._release(requests, outcomes)
         finally:
@@ -215,8 +217,14 @@ class Group:
             elif not request.answer.done():
                 request.answer.set_result(found)
 
-    def _failed(self, requests: Sequence[Request], error: Exception) -> None:
-        """The transaction failed as a whole, and nothing of it happened: each request by itself."""
+    def _failed(self, requests: Sequence[Request], error: Exception, *, in_doubt: bool) -> None:
+        """The transaction failed as a whole, and nothing of it happened: each request by itself.
+
+        `in_doubt`: the connection was lost at the commit, which may have happened. Then nothing is run
+        again, or a change might be done twice; the callers hear that it is not known.
+        """
+        if in_doubt and not isinstance(error, AuditUnavailable):
+            error = AuditUnavailable("The database was lost at the commit: it is not known whether it happened")
         if not isinstance(error, PrivacyError):
             log.error("a group failed: %s", type(error).__name__, exc_info=error)
         for request in requests:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -82,6 +83,7 @@ async def search_subjects(call: Call, body: Search) -> dict[str, object]:
 async def read_batch(call: Call, body: BatchRead) -> dict[str, object]:
     """Read up to 1,000 records, or subjects, for one purpose. Each item succeeds or is refused by itself."""
     outcomes = await call.perform_all([_reader(wanted, body) for wanted in body.items])
+    _raise_if_all_failed(outcomes)
     return {"items": [_found(call, outcome) for outcome in outcomes]}
 
 
@@ -106,6 +108,7 @@ async def write_batch(call: Call, body: BatchWrite) -> dict[str, object]:
 
     calls = [writer(n) for n in range(len(body.items))]
     outcomes = await call.perform_all(calls, together=body.mode == "all")
+    _raise_if_all_failed(outcomes)
     return {"items": [_wrote(call, outcome) for outcome in outcomes]}
 
 
@@ -223,7 +226,16 @@ def _wrote(call: Call, outcome: Outcome) -> dict[str, object]:
 
 
 def _failed(call: Call, failure: Failure) -> dict[str, object]:
-    error = failure.error
-    if not isinstance(error, PrivacyError) or status_of(error) >= 500:
-        raise error
+    error = _ours(failure)
     return {"status": status_of(error), "error": problem(error, call.request_id, language_of(call.scope))}
+
+
+def _ours(failure: Failure) -> PrivacyError:
+    return failure.error if isinstance(failure.error, PrivacyError) else PrivacyError()
+
+
+def _raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
+    """When the service could do nothing at all, that is the answer; an item's own trouble is the item's."""
+    errors = [_ours(outcome) for outcome in outcomes if isinstance(outcome, Failure)]
+    if len(errors) == len(outcomes) and all(status_of(error) >= 500 for error in errors):
+        raise errors[0]

@@ -191,3 +191,31 @@ def test_a_store_decided_before_a_change_of_its_subject_is_decided_again(world: 
     assert errors_of(world.together(world.platform, [store])) == [None]
     assert len(runs) == 2
     assert len(world.events(action="record.stored", outcome="done")) == 1
+
+
+def test_a_commit_in_doubt_is_not_tried_again(world: World) -> None:
+    """The connection dies inside the commit: the caller hears that it is not known, and nothing runs twice."""
+    if world.service.database.kind == "sqlite":
+        return  # its commit is a call in this process: it returns, or the process is gone
+    subject_id = world.subject()
+    runs = []
+
+    def store(work: Work) -> None:
+        runs.append(1)
+        records.store(work, subject_id, type="member", purposes=["membership"], data=PERSON)
+
+    with world.service.database.borrow() as lane, lane.transaction() as transaction:
+        transaction.execute(
+            text(
+                "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$"
+            )
+        )
+        transaction.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON records "
+                "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()"
+            )
+        )
+    assert errors_of(world.together(world.platform, [store])) == ["audit-unavailable"]
+    assert len(runs) == 1
