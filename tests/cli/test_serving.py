@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -180,18 +181,26 @@ def test_a_second_demonstration_adds_nothing(place: Place, report: Any) -> None:
     assert again["disclosed"] == report["disclosed"]
 
 
+def _pasted(line: str) -> Any:
+    """What the printed command asks, without the program it names: a fresh machine may not have it."""
+    curl, silent, url, option, header = shlex.split(line)
+    assert (curl, silent, option) == ("curl", "-s", "-H")
+    name, _, value = header.partition(": ")
+    return httpx.get(url, headers={name: value}).json()
+
+
 def test_the_report_for_people_ends_with_commands_that_work(place: Place, report: Any) -> None:
     done = place.run("demo", "--subjects", str(SUBJECTS))
     assert done.exit_code == 0, done.stderr
     curls = [line for line in done.stdout.splitlines() if line.startswith("curl ")]
-    answers = [json.loads(subprocess.run(["sh", "-c", line], capture_output=True, check=True).stdout) for line in curls]
+    answers = [_pasted(line) for line in curls]
     member, refusal, events = answers
     assert "****" in member["items"][0]["data"]["phone"]
     assert (refusal["status"], refusal["code"]) == (403, "undeclared-purpose")
     assert refusal["law"]
     seen = [(event["outcome"], event["purpose"]) for event in events["items"]]
     assert ("disclosed", "customer-service") in seen
-    assert ("refused", "credit-scoring") in seen
+    assert ("refused", None) in seen  # a purpose that nobody declared may be anything: its name is not kept
 
 
 def test_a_person_can_be_found_and_read_by_hand_with_a_components_key(place: Place, report: Any) -> None:
