@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qsl
 from uuid import UUID, uuid4
@@ -50,13 +49,7 @@ _QUERIES: Final = 1024  # of a route, whose arguments are remembered
 _SHORT: Final = 64  # bytes; a longer query is seldom sent twice
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, MappingProxyType):
-        return dict(value)
-    raise TypeError(f"an answer cannot hold a {type(value).__name__}")
-
-
-encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
+encode: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -52,7 +53,7 @@ Kind = Literal["uuid", "text", "bigint"]
 Row = tuple[Any, ...]  # as the driver gives it
 Key = tuple[object, ...]
 
-sqlite3.register_adapter(UUID, lambda value: value.bytes)
+sqlite3.register_adapter(UUID, attrgetter("bytes"))
 
 _LOCK_TIMEOUT_MS = 10_000
 _MOST_ROWS = 64  # of one SQLite statement

@@ -196,7 +196,7 @@ class Declared:
             grants=grants,
             numbers=frozenset(grant.number for grant in grants),
             given=tuple(grant.field for grant in grants),
-            withheld=MappingProxyType(withheld),
+            withheld=withheld,
         )
 
 
