@@ -28,7 +28,8 @@ from keys import container
 from keys.container import Place
 from keys.keyring import Keyring
 from keys.kms import open_root
-from keys.store import KeyStore, WrappedKey
+from keys.store import KeyStore
+from keys.wrapped import WrappedKey
 from privacy import ids
 from privacy.steward import wall_clock
 from privacy.tables import audit_events, index_entries, records

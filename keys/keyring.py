@@ -38,7 +38,8 @@ from keys.errors import CannotOpen, KeyGone, KeysError, KeyStoreNotReady, RootKe
 from keys.kms import RootKey
 from keys.secret import KEY_BYTES, DataKey, Secret, wipe
 from keys.signing import Signer
-from keys.store import KeyStore, RootSecret, WrappedKey
+from keys.store import KeyStore
+from keys.wrapped import RootSecret, WrappedKey
 
 TTL_SECONDS: Final = 15 * 60.0
 GRACE_SECONDS: Final = 60 * 60.0

@@ -13,48 +13,15 @@ Connections are one per thread. Every operation may be run twice with the result
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from keys.errors import KeyStoreNotReady, StoreExists
+from keys.wrapped import Ownership, RootSecret, WrappedKey
 
 if TYPE_CHECKING:
     from keys.store_async import AsyncReader
 
 REVISION: Final = "0001"  # equal to the newest migration, by test; spares the hot path the import of Alembic
-
-
-class WrappedKey(NamedTuple):
-    """A data key as it is stored.
-
-    48 bytes of AES-256-SIV under version `kek`, bound to everything else here.
-    """
-
-    subject: bytes
-    scope: str
-    kid: bytes
-    kek: int
-    wrapped: bytes
-
-    def __repr__(self) -> str:
-        return f"<WrappedKey {self.kid.hex()} under KEK {self.kek}>"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class RootSecret:
-    """A KEK version or the root of another key tree (index, fingerprint, signing), under the root key."""
-
-    kind: str
-    version: int
-    wrapped: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ownership:
-    """Whose key store this is, and the oldest KEK version that may still wrap new data keys."""
-
-    deployment: bytes
-    min_encryption_version: int
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from typing import Any, Final
 import asyncpg
 
 from keys.errors import KeyStoreUnavailable
-from keys.store import WrappedKey
+from keys.wrapped import WrappedKey
 
 _SECONDS: Final = 10.0
 # Else a statement that takes arrays is planned anew each time, for their length.

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from keys.errors import KekRetired, KeyExists, KeyStoreUnavailable
 from keys.per_thread import PerThread
-from keys.store import Ownership, RootSecret, WrappedKey
+from keys.wrapped import Ownership, RootSecret, WrappedKey
 
 if TYPE_CHECKING:
     from keys.store_async import AsyncReader

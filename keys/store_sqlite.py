@@ -12,7 +12,7 @@ from typing import Final
 
 from keys.errors import KekRetired, KeyExists, KeysError, KeyStoreNotReady, KeyStoreUnavailable
 from keys.per_thread import PerThread
-from keys.store import Ownership, RootSecret, WrappedKey
+from keys.wrapped import Ownership, RootSecret, WrappedKey
 
 _BUSY_SECONDS: Final = 10.0
 _KEY = "data_key.subject, data_key.scope, data_key.kid, data_key.kek, data_key.wrapped"

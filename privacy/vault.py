@@ -26,7 +26,8 @@ from keys.errors import (
     KeysError,
 )
 from keys.keyring import Keyring
-from keys.store import KeyStore, WrappedKey
+from keys.store import KeyStore
+from keys.wrapped import WrappedKey
 from privacy.database import AsyncLane, Transaction
 from privacy.errors import Corrupt, Erased, KeysUnavailable, PrivacyError
 from privacy.work import Work

@@ -31,7 +31,8 @@ from keys.errors import (
 from keys.keyring import GRACE_SECONDS, TTL_SECONDS, Keyring
 from keys.kms import RootKey, create_root
 from keys.secret import Secret
-from keys.store import KeyStore, RootSecret, WrappedKey
+from keys.store import KeyStore
+from keys.wrapped import RootSecret, WrappedKey
 
 
 class DistantRoot:

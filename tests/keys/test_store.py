@@ -31,9 +31,10 @@ from keys.errors import (
 )
 from keys.migrations import VERSION_TABLE, head
 from keys.schema import metadata
-from keys.store import REVISION, KeyStore, Ownership, RootSecret, WrappedKey
+from keys.store import REVISION, KeyStore
 from keys.store_postgresql import PostgresqlEngine
 from keys.store_sqlite import SqliteEngine
+from keys.wrapped import Ownership, RootSecret, WrappedKey
 from tests.databases import Kind, PostgresDatabases
 
 ROOT = Path(__file__).resolve().parents[2]
