@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -31,17 +31,16 @@ from privacy.errors import (
     VersionMismatch,
 )
 from privacy.levels import Level
-from privacy.manifest import Field, Purpose, RecordType, ValueType
+from privacy.manifest import Field, Purpose, RecordType
 from privacy.masks import mask
 from privacy.normalise import normalise
 from privacy.tables import consents, index_entries, micros, moment, records, uuid_of
 from privacy.tables import subjects as subjects_table
-from privacy.vault import At, Value
+from privacy.values import Value, values_of
+from privacy.vault import At
 from privacy.work import Role, Rows, Work
 
 PAGE: Final = 100
-_MOST_NUMBER: Final = 2**53  # beyond, JSON readers lose digits (RFC 8259 section 6)
-_LIST_ITEMS: Final = 256
 
 _RECORDS = Insertion(records)
 _ENTRIES = Insertion(index_entries)
@@ -171,7 +170,7 @@ def store(
     record_type = intake.record_type
     for purpose in intake.purposes:
         access.granted(work, purpose.name, type)
-    values = _values(declared, record_type, data)
+    values = values_of(declared, record_type, data)
     for name in values:
         if name not in intake.used:
             raise NotInPurpose(f"None of the purposes uses the field {name}; do not collect it", law=MINIMAL_LAW)
@@ -288,7 +287,7 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
     declared = work.declared
     record_type = declared.record_type(type)
     removed = [name for name, value in data.items() if value is None]
-    values = _values(declared, record_type, {name: value for name, value in data.items() if value is not None})
+    values = values_of(declared, record_type, {name: value for name, value in data.items() if value is not None})
     used = {name for purpose in kept_for for name in declared.purpose(purpose).uses.get(type, ())}
     for name in removed:
         declared.field(record_type, name)
@@ -422,50 +421,6 @@ def _facts(work: Work, held: subjects.Held, purpose: Purpose) -> Facts:
     if purpose.basis.value != "consent":
         return Facts(held.id, held.jurisdiction, False, None, None)
     return access.facts_for(work, held.id, purpose.name)
-
-
-def _values(declared: Declared, record_type: RecordType, data: Mapping[str, object]) -> dict[str, Value]:
-    """The values, each of its declared type. Raises `Undeclared`, `Invalid`; no message holds a value."""
-    return {name: _typed(declared.field(record_type, name), value) for name, value in data.items()}
-
-
-def _typed(field: Field, value: object) -> Value:
-    match field.type, value:
-        case (ValueType.TEXT, str()) if len(value) <= field.max_length:
-            return value
-        case (ValueType.BOOLEAN, bool()):
-            return value
-        case (ValueType.INTEGER, int()) if not isinstance(value, bool) and abs(value) <= _MOST_NUMBER:
-            return value
-        case (ValueType.NUMBER, int() | float()) if not isinstance(value, bool) and abs(value) <= _MOST_NUMBER:
-            return value
-        case (ValueType.DATE, str()) if _is_date(value):
-            return value
-        case (ValueType.DATETIME, str()) if _is_instant(value):
-            return value
-        case (ValueType.LIST, list()) if (
-            len(value) <= _LIST_ITEMS
-            and all(isinstance(item, str) for item in value)
-            and sum(map(len, value)) <= field.max_length
-        ):
-            return value
-    limit = f" of at most {field.max_length} characters" if field.type in (ValueType.TEXT, ValueType.LIST) else ""
-    raise Invalid(f"The field {field.name} must be a {field.type.value}{limit}", field=field.name)
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return len(text) == 10
-
-
-def _is_instant(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
 
 
 def _levels(record_type: RecordType, names: Sequence[str] | Mapping[str, Value], minor: bool) -> dict[str, str]:

@@ -20,7 +20,8 @@ from privacy.database import Insertion, Lookup
 from privacy.errors import Erased, Invalid, NotFound
 from privacy.normalise import normalise
 from privacy.tables import moment, subjects, uuid_of
-from privacy.vault import At, Value
+from privacy.values import Value
+from privacy.vault import At
 from privacy.work import Role, Rows, Work
 
 TYPE: Final = "subject"  # the record type under which the profile is sealed; no manifest may declare it

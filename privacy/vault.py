@@ -30,13 +30,13 @@ from keys.store import KeyStore
 from keys.wrapped import WrappedKey
 from privacy.database import AsyncLane, Transaction
 from privacy.errors import Corrupt, Erased, KeysUnavailable, PrivacyError
+from privacy.values import Value
 from privacy.work import Work
 
 if TYPE_CHECKING:
     from keys.store_async import AsyncReader
     from privacy.access import Decision
 
-Value = str | int | float | bool | list[str] | None
 Scoped = tuple[UUID, str]  # a subject and a retention scope
 
 _encode = msgspec.json.Encoder().encode
