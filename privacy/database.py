@@ -260,10 +260,10 @@ class Lane:
 
 
 class Database(ABC):
-    """Opens lanes on one database. `coalesces`: statements of many calls are worth merging."""
+    """Opens lanes on one database. `groups`: how many groups of calls take turns, one computing while others wait."""
 
     kind: Literal["sqlite", "postgresql"]
-    coalesces: bool
+    groups: int
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -413,7 +413,7 @@ class Sqlite(Database):
     """SQLite in WAL mode, on a file of its own."""
 
     kind = "sqlite"
-    coalesces = False
+    groups = 3
 
     def __init__(self, url: str) -> None:
         path = make_url(url).database
@@ -448,7 +448,7 @@ class Postgres(Database):
     """PostgreSQL, or an engine that speaks its protocol."""
 
     kind = "postgresql"
-    coalesces = True
+    groups = 6  # measured: 3 reach nine tenths of it, 8 no more
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url).set(drivername="postgresql+psycopg")

@@ -11,8 +11,8 @@ subject's state was changed between its snapshot and its commit.
 
 PostgreSQL: each call runs in a greenlet. When it fetches, it is put aside; when no call can go on, all
 keys wanted of one source go out in one statement, and the calls go on with their rows. The domain
-functions notice nothing: they are plain synchronous code. Two groups take turns, so that one computes
-while the other waits for the database.
+functions notice nothing: they are plain synchronous code. Several groups take turns, so that one computes
+while the others wait for the database.
 
 A call that is refused drops what it gathered and leaves its refusal's event. When the transaction fails
 as a whole, or a call asks for a statement of its own (`Work.execute`), it is run by itself, in a thread,
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 Call = Callable[[Work], Any]
 Fetch = Callable[[Source[Any, Any], Any], Any]
 MOST_CALLS: Final = 256  # in one transaction, so that nobody waits for an endless one
-_AT_ONCE: Final = 3  # one computes while the others wait for the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Group:
     def submit(self, request: Request) -> asyncio.Future[Sequence[Outcome]]:
         """Each call's result or `Failure`, after the commit. Must be called in the group's loop."""
         self._waiting.append(request)
-        if not self._scheduled and len(self._running) < _AT_ONCE:
+        if not self._scheduled and len(self._running) < self._database.groups:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)
         return request.answer
@@ -123,7 +122,7 @@ class Group:
         self._again()
 
     def _again(self) -> None:
-        if self._waiting and not self._scheduled and len(self._running) < _AT_ONCE:
+        if self._waiting and not self._scheduled and len(self._running) < self._database.groups:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)
 
