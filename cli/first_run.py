@@ -41,6 +41,6 @@ def command(settings: Settings, subjects: int) -> tuple[str, ...]:
 
 
 def _run(*arguments: str) -> None:
-    status = subprocess.run((*_PRIVACY, *arguments), stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603
+    status = subprocess.run((*_PRIVACY, *arguments), stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603 - our own program
     if status:
         raise typer.Exit(1)

@@ -127,7 +127,7 @@ _CHANNELS: Final = ("phone", "chat", "email", "app")
 
 def talks(person: Person, seed: int) -> list[Talk]:
     """What this person said to the desk: nothing for two of five, else one or two things."""
-    dice = random.Random(f"{seed}/{person.number}")  # noqa: S311
+    dice = random.Random(f"{seed}/{person.number}")  # noqa: S311 - nothing secret
     chosen = dice.sample(_SAID[person.language], dice.choice((0, 0, 1, 1, 2)))
     return [
         Talk(
@@ -143,4 +143,4 @@ def talks(person: Person, seed: int) -> list[Talk]:
 
 def marketing_choice(person: Person, seed: int) -> Literal["given", "refused"] | None:
     """What this person said about marketing; None when they were not asked."""
-    return random.Random(f"{seed}/{person.number}/marketing").choice(("given", "given", "refused", None, None))  # noqa: S311
+    return random.Random(f"{seed}/{person.number}/marketing").choice(("given", "given", "refused", None, None))  # noqa: S311 - nothing secret

@@ -28,12 +28,12 @@ class AsyncReader:
         self._idle: list[Any] = []
 
     async def by_kid(self, kids: Collection[bytes]) -> dict[bytes, WrappedKey]:
-        rows = await self._rows(f"SELECT {_KEY} FROM data_key k WHERE k.kid = ANY($1::bytea[])", list(kids))  # noqa: S608
+        rows = await self._rows(f"SELECT {_KEY} FROM data_key k WHERE k.kid = ANY($1::bytea[])", list(kids))  # noqa: S608 - our own names
         return {row[2]: WrappedKey(*row) for row in rows}
 
     async def current(self, places: Sequence[tuple[bytes, str]]) -> dict[tuple[bytes, str], WrappedKey]:
         rows = await self._rows(
-            f"SELECT {_KEY} FROM unnest($1::bytea[], $2::text[]) AS p(subject, scope) JOIN data_key k"  # noqa: S608
+            f"SELECT {_KEY} FROM unnest($1::bytea[], $2::text[]) AS p(subject, scope) JOIN data_key k"  # noqa: S608 - our own names
             " ON k.subject = p.subject AND k.scope = p.scope AND k.retired = 0",
             [subject for subject, _ in places],
             [scope for _, scope in places],

@@ -65,14 +65,14 @@ class PostgresqlEngine:
             )
 
     def by_kid(self, kids: Sequence[bytes]) -> list[WrappedKey]:
-        rows = self._rows(f"SELECT {_KEY} FROM data_key k WHERE k.kid = ANY(%s::bytea[])", (list(kids),))  # noqa: S608
+        rows = self._rows(f"SELECT {_KEY} FROM data_key k WHERE k.kid = ANY(%s::bytea[])", (list(kids),))  # noqa: S608 - our own names
         return [WrappedKey(*row) for row in rows]
 
     def current(self, places: Sequence[tuple[bytes, str]]) -> list[WrappedKey]:
         subjects = [subject for subject, _ in places]
         scopes = [scope for _, scope in places]
         rows = self._rows(
-            f"SELECT {_KEY} FROM unnest(%s::bytea[], %s::text[]) AS p(subject, scope) JOIN data_key k"  # noqa: S608
+            f"SELECT {_KEY} FROM unnest(%s::bytea[], %s::text[]) AS p(subject, scope) JOIN data_key k"  # noqa: S608 - our own names
             " ON k.subject = p.subject AND k.scope = p.scope AND k.retired = 0",
             (subjects, scopes),
         )

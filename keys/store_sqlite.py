@@ -23,16 +23,16 @@ _INSERT = (
 _ONE_BY_KID = f"SELECT {_KEY} FROM data_key WHERE kid = ?"  # noqa: S608 - constants only
 # One prepared statement whatever the number: ids come as one blob, 8 or 16 bytes each, and are cut inside.
 _MANY_BY_KID = (
-    "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"  # noqa: S608
+    "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"  # noqa: S608 - our own names
     f" SELECT {_KEY} FROM n CROSS JOIN data_key ON data_key.kid = substr(?1, n.i * 8 + 1, 8)"
 )
-_ONE_CURRENT = f"SELECT {_KEY} FROM data_key WHERE subject = ? AND scope = ? AND retired = 0"  # noqa: S608
+_ONE_CURRENT = f"SELECT {_KEY} FROM data_key WHERE subject = ? AND scope = ? AND retired = 0"  # noqa: S608 - our own names
 _CURRENT = (
-    f"SELECT {_KEY} FROM json_each(?2) AS s CROSS JOIN data_key"  # noqa: S608
+    f"SELECT {_KEY} FROM json_each(?2) AS s CROSS JOIN data_key"  # noqa: S608 - our own names
     " ON data_key.subject = substr(?1, s.key * 16 + 1, 16)"
     " AND data_key.scope = s.value AND data_key.retired = 0"
 )
-_SECRET = "INSERT INTO root_secret (kind, version, wrapped, created_at) VALUES (?, ?, ?, ?)"  # noqa: S105
+_SECRET = "INSERT INTO root_secret (kind, version, wrapped, created_at) VALUES (?, ?, ?, ?)"  # noqa: S105 - a statement
 
 
 class SqliteEngine:

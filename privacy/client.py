@@ -484,7 +484,7 @@ class PrivacyClient:
             if not may_repeat or left == 0 or (asked or 0) > _LONGEST_PAUSE:
                 raise _failure(response, asked)
             # Full jitter: callers that failed together do not come back together.
-            self._sleep((asked or 0) + random.uniform(0, pause))  # noqa: S311
+            self._sleep((asked or 0) + random.uniform(0, pause))  # noqa: S311 - nothing secret
             left, pause = left - 1, min(pause * 2, _LONGEST_PAUSE)
 
     def _attempt(self, request: httpx.Request) -> tuple[httpx.Response | None, bool]:

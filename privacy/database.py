@@ -152,7 +152,7 @@ class Insertion:
             self._shape = msgspec.defstruct(f"{table.name}_row", [(name, object) for name in names])
             shape = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
             source = f"json_to_recordset($1::json) AS r({shape})"
-        self.many = f"INSERT INTO {table.name} ({columns}) SELECT * FROM {source}"  # noqa: S608
+        self.many = f"INSERT INTO {table.name} ({columns}) SELECT * FROM {source}"  # noqa: S608 - our own names
 
     def arguments(self, rows: Sequence[Row]) -> list[Any]:
         """What PostgreSQL's text takes for these rows."""

@@ -94,8 +94,3 @@ def upgrade() -> None:
             op.execute(_SQLITE.format(event=event))
     else:
         op.execute(_POSTGRESQL)
-
-
-def downgrade() -> None:
-    """A key store is never taken down by a migration."""
-    raise NotImplementedError
