@@ -169,6 +169,8 @@ _LADDER = (
 )
 DEMANDS: Final[Mapping[Level, Demands]] = MappingProxyType({row.level: row for row in _LADDER})
 
+CHILD_YEARS: Final = 14  # PIPL 28: everything about a person under it is sensitive
+
 # GB/T 45574-2025 judges aggregates as a whole: with these three together somebody can be impersonated,
 # although each alone is ordinary personal information. By category, or by what the field is scanned for.
 _COMBINATION = (
@@ -190,12 +192,13 @@ def effective(present: Collection[str], record_type: ClassifiedType, *, minor: b
     fields = [record_type.fields[name] for name in present]
     if not fields:
         return Level.L1
-    if minor or _impersonates(fields):
+    if minor or impersonates(fields):
         return Level.L4
     return max(field.level for field in fields)
 
 
-def _impersonates(fields: Collection[Classified]) -> bool:
+def impersonates(fields: Collection[Classified]) -> bool:
+    """Whether the fields together are enough to pass as the person, though each alone is not sensitive."""
     return all(
         any(is_a(field.category, category) or field.detect in detectors for field in fields)
         for category, detectors in _COMBINATION

@@ -6,10 +6,14 @@ here, what is declared badly is refused. Pure: no database, no clock, no setting
 
 from privacy.manifest.changes import Change, Demand, compare, demands
 from privacy.manifest.model import (
+    AtEnd,
     Basis,
     Controller,
     Field,
+    Grounds,
     Manifest,
+    Method,
+    OptOut,
     Purpose,
     Recipient,
     RecipientKind,
@@ -22,6 +26,6 @@ from privacy.manifest.reading import parse
 from privacy.manifest.writing import dump
 
 __all__ = [
-    "Basis", "Change", "Controller", "Demand", "Field", "Manifest", "Problem", "Purpose", "Recipient",
-    "RecipientKind", "RecordType", "Text", "ValueType", "compare", "demands", "dump", "parse",
+    "AtEnd", "Basis", "Change", "Controller", "Demand", "Field", "Grounds", "Manifest", "Method", "OptOut", "Problem",
+    "Purpose", "Recipient", "RecipientKind", "RecordType", "Text", "ValueType", "compare", "demands", "dump", "parse",
 ]  # fmt: skip

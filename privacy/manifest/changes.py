@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from privacy.manifest.model import Manifest, Text
+from privacy.manifest.model import Grounds, Manifest, Text
 from privacy.periods import Period, longest
 
 # Periods have no order of their own; from one fixed day they have.
@@ -99,6 +99,11 @@ def compare(old: Manifest | None, new: Manifest) -> tuple[Change, ...]:
 
 _Path = tuple[str, ...]
 _DECLARED: Final = "declared"  # the same before and after: the parts tell the difference, this that it is there
+_SEPARATOR: Final = ", "
+_PLAIN_OF_PURPOSE: Final = (
+    "basis", "category", "keep", "at_end", "only_anonymised", "consent_expires", "consent_separate", "cool_off",
+    "opt_out", "grounds",
+)  # fmt: skip
 
 
 def _whole(path: _Path, before: Collection[_Path], after: Collection[_Path]) -> Iterator[_Path]:
@@ -116,6 +121,7 @@ def _leaves(manifest: Manifest) -> Iterator[tuple[_Path, str]]:
         yield ("controller", key), str(getattr(controller, key))
     yield ("controller", "name"), _written(controller.title)
     yield ("controller", "languages"), ", ".join(controller.languages)
+    yield ("controller", "stores_in"), ", ".join(controller.stores_in)
     for name, record_type in manifest.records.items():
         yield ("records", name), _DECLARED
         yield ("records", name, "scope"), record_type.scope
@@ -131,9 +137,10 @@ def _leaves(manifest: Manifest) -> Iterator[tuple[_Path, str]]:
     for name, purpose in manifest.purposes.items():
         of_purpose: _Path = ("purposes", name)
         yield of_purpose, _DECLARED
-        for key in ("basis", "category", "keep", "only_anonymised", "consent_expires", "consent_separate"):
+        for key in _PLAIN_OF_PURPOSE:
             yield (*of_purpose, key), _written(getattr(purpose, key))
         yield (*of_purpose, "law"), ", ".join(purpose.law)
+        yield (*of_purpose, "method"), _SEPARATOR.join(purpose.method)
         yield (*of_purpose, "title"), _written(purpose.title)
         yield (*of_purpose, "description"), _written(purpose.description)
         for type_name, fields in purpose.uses.items():
@@ -172,8 +179,20 @@ def _written(value: object) -> str:
             return "yes"
         case Text(zh, en):
             return zh if zh == en else f"{zh} / {en}"
+        case Grounds():
+            return _written_grounds(value)
         case _:
             return str(value)
+
+
+def _written_grounds(grounds: Grounds) -> str:
+    parts = (
+        ("", grounds.reference),
+        ("from ", grounds.first_day),
+        ("until ", grounds.last_day),
+        ("balancing test ", grounds.balancing_test),
+    )
+    return _SEPARATOR.join(f"{what}{value}" for what, value in parts if value is not None) or _written(None)
 
 
 def _effect(path: _Path, kind: str, was: str | None, now: str | None) -> tuple[str, bool]:
@@ -182,6 +201,8 @@ def _effect(path: _Path, kind: str, was: str | None, now: str | None) -> tuple[s
             return "new entries of the blind index are cut for another number of subjects", False
         case ("controller", "languages"):
             return "titles are checked for other languages", False
+        case ("controller", "stores_in"):
+            return "receipts name other countries where the data is stored", False
         case ("controller", _):
             return "notices and receipts name the controller differently; people must be told (PIPL-17)", True
         case ("records", _):
@@ -198,6 +219,12 @@ def _effect(path: _Path, kind: str, was: str | None, now: str | None) -> tuple[s
             return _use_effect(f"{type_name}.{name}", kind, now)
         case ("purposes", _, "keep"):
             return _keep_effect(was, now)
+        case ("purposes", _, "method"):
+            return _method_effect(was, now)
+        case ("purposes", _, "cool_off"):
+            return _cool_off_effect(was, now)
+        case ("purposes", _, "opt_out"):
+            return _opt_out_effect(now)
         case ("purposes", _, part):
             return _PURPOSE_EFFECT[part]
         case ("recipients", _):
@@ -234,7 +261,9 @@ _PURPOSE_EFFECT: Final[Mapping[str, tuple[str, bool]]] = {
     "law": ("decisions and registers name other articles", False),
     "only_anonymised": ("whether the purpose sees data of persons or anonymised data only", True),
     "consent_expires": ("consent given from now on lasts differently", False),
-    "consent_separate": ("consent given until now may not be of the kind that is asked for (PIPL-29)", True),
+    "consent_separate": ("consent given until now may not be of the kind that is asked for (PIPL-14)", True),
+    "at_end": ("people were told of another end of their data (PIPL-17, CN-NDSMR-21)", True),
+    "grounds": ("what the basis rests on; outside its days the purpose is refused from the next request on", False),
     "title": ("only what pages call it", False),
     "description": ("people read another explanation; check that the notice still fits", False),
 }
@@ -290,3 +319,25 @@ def _keep_effect(was: str | None, now: str | None) -> tuple[str, bool]:
     if longest((before, after), _REFERENCE) == before:
         return "records past the new period can no longer be read for the purpose", True
     return "records are kept longer; people must be told (PIPL-17), and asked again where they consented", True
+
+
+def _method_effect(was: str | None, now: str | None) -> tuple[str, bool]:
+    before, after = (written.split(_SEPARATOR) if written else [] for written in (was, now))
+    added = [method for method in after if method not in before]
+    if added:
+        methods = _SEPARATOR.join(added)
+        return f"more is done with the data: {methods}; people must be told, or asked again (PIPL-14, PIPL-17)", True
+    return "less is done with the data than people were told; notices must say so (PIPL-17)", True
+
+
+def _cool_off_effect(was: str | None, now: str | None) -> tuple[str, bool]:
+    before, after = (Period.parse(written or "").after(_REFERENCE) for written in (was, now))
+    if before == after:
+        return "the same period, written differently", False
+    return f"after a refusal people may be asked again {'sooner' if after < before else 'only later'}", False
+
+
+def _opt_out_effect(now: str | None) -> tuple[str, bool]:
+    if now == _written(None):
+        return "the Global Privacy Control signal no longer opts anybody out; people must be told (CCPA-1798.135)", True
+    return f"the Global Privacy Control signal opts out of the purpose, as {now} (CCPA-1798.135)", False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Final
 
@@ -26,6 +27,43 @@ class Basis(StrEnum):
     VITAL_INTEREST = "vital-interest"
     PUBLIC_TASK = "public-task"
     LEGITIMATE_INTEREST = "legitimate-interest"
+
+
+class Method(StrEnum):
+    """What is done with the data: the verbs of PIPL 4, and three that the law asks more for."""
+
+    COLLECT = "collect"
+    STORE = "store"
+    USE = "use"
+    ALTER = "alter"
+    TRANSMIT = "transmit"
+    PROVIDE = "provide"
+    PUBLISH = "publish"  # separate consent: PIPL 25
+    DELETE = "delete"
+    COMBINE = "combine"
+    PROFILE = "profile"
+    DECIDE = "decide-automatically"  # PIPL 24, GDPR 22
+    PUBLIC_IMAGES = "public-images"  # pictures taken in public places: PIPL 26
+
+
+DEFAULT_METHOD: Final = (Method.COLLECT, Method.STORE, Method.USE)
+DEFAULT_COOL_OFF: Final = Period(months=6)
+OPT_OUT_COOL_OFF: Final = Period(months=12)  # after an opt-out of sale or sharing: CCPA 1798.135
+
+
+class AtEnd(StrEnum):
+    """What becomes of the data when its period is over (PIPL 19, NDSMR 21)."""
+
+    ERASE = "erase"
+    ANONYMISE = "anonymise"
+
+
+class OptOut(StrEnum):
+    """What the Global Privacy Control signal opts out of, and nothing else (CCPA 1798.135; W3C GPC)."""
+
+    SALE = "sale"
+    SHARE = "share"
+    ADVERTISING = "cross-context-advertising"
 
 
 class ValueType(StrEnum):
@@ -89,8 +127,24 @@ class RecordType:
 
 
 @dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a basis other than consent rests on, and when: the first and the last day, in UTC.
+
+    `balancing_test` names the recorded test that legitimate interest needs (GDPR 6(1)(f)).
+    """
+
+    reference: str | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    balancing_test: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Purpose:
-    """`uses`: record type -> field -> the name of a mask, or None for in clear. `keep` is the longest."""
+    """`uses`: record type -> field -> the name of a mask, or None for in clear. `keep` is the longest.
+
+    `cool_off` is how long nobody may ask again after a no.
+    """
 
     name: str
     basis: Basis
@@ -103,6 +157,11 @@ class Purpose:
     title: Text | None
     description: Text | None
     consent_separate: bool = False
+    cool_off: Period = DEFAULT_COOL_OFF
+    method: tuple[Method, ...] = DEFAULT_METHOD
+    at_end: AtEnd = AtEnd.ERASE
+    opt_out: OptOut | None = None
+    grounds: Grounds = Grounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +176,10 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """`name` is in the first of `languages`; `planned_subjects` sizes the blind index."""
+    """`name` is in the first of `languages`; `planned_subjects` sizes the blind index.
+
+    `stores_in` are the countries where the data is stored, as receipts tell (ISO/IEC TS 27560).
+    """
 
     name: str
     title: Text
@@ -125,6 +187,7 @@ class Controller:
     jurisdiction: str
     planned_subjects: int
     languages: tuple[str, ...]
+    stores_in: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

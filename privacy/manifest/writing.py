@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from privacy.manifest.model import Manifest, Purpose, RecordType, Text, ValueType
+from privacy.manifest.model import Basis, Grounds, Manifest, Purpose, RecordType, Text, ValueType
 
 
 def dump(manifest: Manifest) -> str:
@@ -17,6 +17,7 @@ def dump(manifest: Manifest) -> str:
             "jurisdiction": controller.jurisdiction,
             "languages": list(controller.languages),
             "planned_subjects": controller.planned_subjects,
+            "stores_in": list(controller.stores_in),
         },
         "records": {name: _dumped_type(record_type) for name, record_type in manifest.records.items()},
         "purposes": {name: _dumped_purpose(purpose) for name, purpose in manifest.purposes.items()},
@@ -61,7 +62,6 @@ def _dumped_purpose(purpose: Purpose) -> dict[str, object]:
         type_name: [name if mask is None else f"{name}.masked({mask})" for name, mask in fields.items()]
         for type_name, fields in purpose.uses.items()
     }
-    expires = str(purpose.consent_expires) if purpose.consent_expires else None
     return _given(
         title=_both(purpose.title),
         description=_both(purpose.description),
@@ -70,9 +70,29 @@ def _dumped_purpose(purpose: Purpose) -> dict[str, object]:
         category=purpose.category,
         uses=uses,
         keep=str(purpose.keep),
+        at_end=purpose.at_end.value,
         only="anonymised" if purpose.only_anonymised else None,
-        consent=_given(expires=expires, separate=purpose.consent_separate or None),
+        method=[method.value for method in purpose.method],
+        consent=_dumped_consent(purpose),
+        opt_out=purpose.opt_out.value if purpose.opt_out else None,
+        grounds=_dumped_grounds(purpose.grounds),
     )
+
+
+def _dumped_consent(purpose: Purpose) -> dict[str, object] | None:
+    """None for another basis, where the key is a fault and the cool-off is always the default."""
+    if purpose.basis is not Basis.CONSENT:
+        return None
+    return _given(
+        expires=str(purpose.consent_expires) if purpose.consent_expires else None,
+        separate=purpose.consent_separate or None,
+        cool_off=str(purpose.cool_off),
+    )
+
+
+def _dumped_grounds(grounds: Grounds) -> dict[str, object]:
+    days = {"from": grounds.first_day, "until": grounds.last_day}  # `from` is a word of Python
+    return _given(reference=grounds.reference, **days, balancing_test=grounds.balancing_test)
 
 
 def _both(text: Text | None) -> dict[str, str] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,16 @@ from hypothesis import strategies as st
 from privacy.errors import ManifestInvalid
 from privacy.levels import Level
 from privacy.manifest import (
+    AtEnd,
     Basis,
     Change,
     Demand,
+    Grounds,
     Manifest,
+    Method,
+    OptOut,
     Problem,
+    Purpose,
     RecipientKind,
     Text,
     ValueType,
@@ -123,10 +130,11 @@ def test_a_purpose_without_a_law_gets_the_articles_of_its_basis(basis: str, law:
 
 def test_legitimate_interest_is_allowed_where_the_law_knows_it() -> None:
     text = SMALL.replace("jurisdiction: CN", "jurisdiction: DE").replace(
-        "service: {basis: contract", "service: {basis: legitimate-interest"
+        "service: {basis: contract", "service: {basis: legitimate-interest, grounds: {balancing_test: LIA-2026-03}"
     )
     purpose = read(text).purposes["customer-service"]
     assert (purpose.basis, purpose.law) == (Basis.LEGITIMATE_INTEREST, ("GDPR-6-1-f",))
+    assert purpose.grounds.balancing_test == "LIA-2026-03"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +204,77 @@ def test_sensitive_data_on_separate_consent_is_allowed() -> None:
     assert manifest.purposes["marketing"].consent_separate
 
 
+def test_a_purpose_that_says_nothing_more_collects_stores_uses_and_erases() -> None:
+    purpose = read().purposes["membership"]
+    assert purpose.method == (Method.COLLECT, Method.STORE, Method.USE)
+    assert (purpose.at_end, purpose.opt_out, purpose.grounds) == (AtEnd.ERASE, None, Grounds())
+
+
+def test_what_is_done_with_the_data_is_a_set_in_one_order() -> None:
+    one = changed("keep: P3Y}", "keep: P3Y, method: [publish, use, collect, use], at_end: anonymise}")
+    other = changed("keep: P3Y}", "keep: P3Y, method: [use, collect, publish], at_end: anonymise}")
+    assert one.purposes["membership"].method == (Method.COLLECT, Method.USE, Method.PUBLISH)
+    assert one.purposes["membership"].at_end is AtEnd.ANONYMISE
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("declared", "opt_out", "cool_off"),
+    [
+        ("consent: {expires: P1Y}", None, Period(months=6)),
+        ("consent: {cool_off: P1Y}", None, Period(years=1)),
+        ("opt_out: sale", OptOut.SALE, Period(months=12)),
+        ("opt_out: share, consent: {separate: true}", OptOut.SHARE, Period(months=12)),
+        ("opt_out: cross-context-advertising, consent: {cool_off: P2Y}", OptOut.ADVERTISING, Period(years=2)),
+    ],
+)
+def test_nobody_asks_again_for_half_a_year_or_a_whole_one_after_an_opt_out(
+    declared: str, opt_out: OptOut | None, cool_off: Period
+) -> None:
+    marketing = changed("consent: {expires: P1Y}", declared).purposes["marketing"]
+    assert (marketing.opt_out, marketing.cool_off) == (opt_out, cool_off)
+
+
+def test_grounds_say_what_a_basis_rests_on_and_from_which_day_to_which() -> None:
+    manifest = changed("keep: P3Y}", "keep: P3Y, grounds: {reference: MSA 7, from: 2026-01-01, until: 2026-01-01}}")
+    assert manifest.purposes["membership"].grounds == Grounds("MSA 7", date(2026, 1, 1), date(2026, 1, 1), None)
+
+
+def test_a_basis_that_the_law_does_not_know_is_not_asked_for_its_balancing_test() -> None:
+    text = SMALL.replace("service: {basis: contract", "service: {basis: legitimate-interest")
+    for jurisdiction in ("CN", "CN-SH"):
+        found = problems(text.replace("jurisdiction: CN", f"jurisdiction: {jurisdiction}"))
+        assert [problem.code for problem in found] == ["basis-not-in-law"]
+
+
+IMPERSONATING = SMALL.replace("id_number:   {level: L4", "id_number:   {level: L3").replace(
+    "uses: {member: [phone]}, keep: P1Y, consent: {expires: P1Y}",
+    "uses: {member: [name.masked(all), phone, id_number]}, keep: P1Y, consent: {expires: P1Y}",
+)
+
+
+def test_fields_that_impersonate_together_need_separate_consent_though_none_of_them_is_sensitive() -> None:
+    (problem,) = problems(IMPERSONATING)
+    assert problem.code == "separate-consent"
+    assert "impersonate" in problem.found
+    assert read(IMPERSONATING.replace("{expires: P1Y}", "{separate: true}")).purposes["marketing"].consent_separate
+
+
+@pytest.mark.parametrize("left_out", ["name.masked(all), ", ", id_number]", "phone, id"])
+def test_two_of_the_three_do_not_impersonate(left_out: str) -> None:
+    assert IMPERSONATING.count(left_out) == 1
+    rest = {", id_number]": "]", "phone, id": "id"}.get(left_out, "")
+    assert not read(IMPERSONATING.replace(left_out, rest)).purposes["marketing"].consent_separate
+
+
+@pytest.mark.parametrize(("method", "law"), [("publish", "PIPL-25"), ("public-images", "PIPL-26")])
+def test_publishing_on_consent_needs_separate_consent(method: str, law: str) -> None:
+    before, after = "consent: {expires: P1Y}", f"consent: {{expires: P1Y}}, method: [collect, {method}]"
+    (problem,) = problems(SMALL.replace(before, after))
+    assert (problem.code, law in problem.expected) == ("separate-consent", True)
+    assert changed(before, after.replace("{expires: P1Y}", "{separate: true}"))
+
+
 # The example
 
 
@@ -221,6 +300,22 @@ def test_the_example_shows_the_desk_a_masked_number_and_marketing_a_clear_one_wi
     assert (purposes["marketing"].basis, dict(purposes["marketing"].uses["member"])) == (Basis.CONSENT, {"phone": None})
     assert purposes["statistics"].only_anonymised
     assert len(purposes) >= 8
+
+
+def test_the_example_gives_numbers_to_a_partner_on_separate_consent_that_a_signal_refuses() -> None:
+    manifest = parse(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE.name)
+    offers = manifest.purposes["partner-offers"]
+    assert (offers.basis, offers.consent_separate, offers.opt_out) == (Basis.CONSENT, True, OptOut.SHARE)
+    assert (offers.consent_expires, offers.cool_off) == (Period(years=1), Period(months=12))
+    assert {name: dict(used) for name, used in offers.uses.items()} == {"member": {"phone": None}}
+    partners = [partner for partner in manifest.recipients.values() if "partner-offers" in partner.purposes]
+    assert [(partner.kind, partner.jurisdiction) for partner in partners] == [(RecipientKind.CONTROLLER, "CN")]
+
+
+def test_the_example_names_the_grounds_of_a_contract_and_of_a_legal_obligation() -> None:
+    purposes = parse(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE.name).purposes.values()
+    with_grounds = {purpose.basis for purpose in purposes if purpose.grounds.reference and purpose.grounds.first_day}
+    assert with_grounds == {Basis.CONTRACT, Basis.LEGAL_OBLIGATION}
 
 
 # How a bad manifest is told
@@ -344,6 +439,26 @@ other_fields = st.sampled_from(["date", "datetime", "integer", "number", "boolea
 )
 
 
+some_days = st.dates(date(1900, 1, 1), date(2999, 12, 31))
+
+
+@st.composite
+def some_grounds(draw: st.DrawFn, basis: Basis) -> dict[str, object] | None:
+    """As `basis` demands: none under consent, a balancing test exactly under legitimate interest."""
+    if basis is Basis.CONSENT:
+        return None
+    first, last = sorted([draw(some_days), draw(some_days)])
+    grounds = given_only(
+        {
+            "reference": draw(st.none() | words),
+            "from": draw(st.none() | st.just(first)),
+            "until": draw(st.none() | st.just(last)),
+            "balancing_test": draw(words) if basis is Basis.LEGITIMATE_INTEREST else None,
+        }
+    )
+    return grounds or None
+
+
 @st.composite
 def declarations(draw: st.DrawFn) -> dict[str, object]:
     records = draw(
@@ -359,20 +474,27 @@ def declarations(draw: st.DrawFn) -> dict[str, object]:
             max_size=3,
         )
     )
-    basis = draw(st.sampled_from([basis.value for basis in Basis if basis is not Basis.LEGITIMATE_INTEREST]))
+    basis = draw(st.sampled_from(Basis))
+    jurisdiction = "DE" if basis is Basis.LEGITIMATE_INTEREST else draw(st.sampled_from(["CN", "DE"]))
+    methods = st.lists(st.sampled_from([method.value for method in Method]), min_size=1)
+    consent = given_only({"separate": True, "expires": draw(periods), "cool_off": draw(st.none() | periods)})
     everything = {name: draw(st.sampled_from(["*", sorted(part["fields"])])) for name, part in records.items()}
     return {
-        "controller": {"name": draw(words), "contact": "privacy@example.cn", "jurisdiction": "CN"},
+        "controller": {"name": draw(words), "contact": "privacy@example.cn", "jurisdiction": jurisdiction},
         "records": records,
         "purposes": {
             draw(names): given_only(
                 {
-                    "basis": basis,
+                    "basis": basis.value,
                     "category": draw(st.none() | st.sampled_from(sorted(PURPOSES))),
                     "uses": everything,
                     "keep": draw(periods),
                     "only": draw(st.none() | st.just("anonymised")),
-                    "consent": {"separate": True, "expires": draw(periods)} if basis == "consent" else None,
+                    "consent": consent if basis is Basis.CONSENT else None,
+                    "method": draw(st.none() | methods),
+                    "at_end": draw(st.none() | st.sampled_from([end.value for end in AtEnd])),
+                    "opt_out": draw(st.none() | st.sampled_from([signal.value for signal in OptOut])),
+                    "grounds": draw(some_grounds(basis)),
                     "title": draw(titles),
                 }
             )
@@ -459,6 +581,42 @@ def test_a_first_manifest_adds_each_thing_once_and_demands_nothing() -> None:
             ("P1Y", "P2Y"),
             False,
         ),
+        (
+            "consent: {expires: P1Y}",
+            "consent: {expires: P1Y, cool_off: P1Y}",
+            "purposes.marketing.cool_off",
+            ("P6M", "P1Y"),
+            False,
+        ),
+        (
+            "keep: P3Y}",
+            "keep: P3Y, method: [collect, store, use, provide]}",
+            "purposes.membership.method",
+            ("collect, store, use", "collect, store, use, provide"),
+            True,
+        ),
+        (
+            "keep: P3Y}",
+            "keep: P3Y, method: [collect, store]}",
+            "purposes.membership.method",
+            ("collect, store, use", "collect, store"),
+            True,
+        ),
+        ("keep: P3Y}", "keep: P3Y, at_end: anonymise}", "purposes.membership.at_end", ("erase", "anonymise"), True),
+        (
+            "consent: {expires: P1Y}",
+            "consent: {expires: P1Y, cool_off: P6M}, opt_out: sale",
+            "purposes.marketing.opt_out",
+            ("none", "sale"),
+            False,
+        ),
+        (
+            "keep: P3Y}",
+            "keep: P3Y, grounds: {reference: MSA 7, from: 2026-01-01, until: 2027-12-31}}",
+            "purposes.membership.grounds",
+            ("none", "MSA 7, from 2026-01-01, until 2027-12-31"),
+            False,
+        ),
         ("kind: processor", "kind: controller", "recipients.courier.kind", ("processor", "controller"), True),
         ("privacy@example.cn", "dpo@example.cn", "controller.contact", ("privacy@example.cn", "dpo@example.cn"), True),
         (
@@ -483,6 +641,47 @@ def test_longer_and_shorter_keeping_mean_different_things() -> None:
     shorter = only(compare(read(), changed("keep: P3Y", "keep: P2Y6M")))
     assert "kept longer" in longer.effect
     assert "no longer be read" in shorter.effect
+
+
+def test_more_and_less_that_is_done_with_the_data_mean_different_things() -> None:
+    more = only(compare(read(), changed("keep: P3Y}", "keep: P3Y, method: [collect, store, publish]}")))
+    less = only(compare(read(), changed("keep: P3Y}", "keep: P3Y, method: [collect]}")))
+    assert "more is done with the data: publish;" in more.effect
+    assert "less is done" in less.effect
+
+
+def test_asking_again_sooner_later_or_after_the_same_time_mean_different_things() -> None:
+    effects = {
+        cool_off: only(
+            compare(read(), changed("consent: {expires: P1Y}", f"consent: {{expires: P1Y, cool_off: {cool_off}}}"))
+        ).effect
+        for cool_off in ("P1M", "P1Y", "PT4344H")  # half a year from the first of January is 181 days
+    }
+    assert "sooner" in effects["P1M"]
+    assert "later" in effects["P1Y"]
+    assert effects["PT4344H"] == "the same period, written differently"
+
+
+def test_people_must_be_told_when_a_signal_no_longer_opts_them_out() -> None:
+    with_signal = changed("keep: P3Y}", "keep: P3Y, opt_out: share}")
+    change = next(c for c in compare(with_signal, read()) if c.path == "purposes.membership.opt_out")
+    assert (change.before, change.after, change.material) == ("share", "none", True)
+
+
+@pytest.mark.parametrize("name", sorted(field.name for field in fields(Purpose) if field.name != "name"))
+def test_no_part_of_a_purpose_changes_unseen(name: str) -> None:
+    manifest = read()
+    marketing = manifest.purposes["marketing"]
+    others: dict[str, object] = {
+        "basis": Basis.CONTRACT, "law": ("PIPL-6",), "category": "dpv:Marketing", "uses": {"member": {"name": None}},
+        "keep": Period(days=1), "only_anonymised": True, "consent_expires": None, "title": Text("一", "One"),
+        "description": Text("一", "One"), "consent_separate": True, "cool_off": Period(days=1),
+        "method": (Method.DELETE,), "at_end": AtEnd.ANONYMISE, "opt_out": OptOut.SALE, "grounds": Grounds("MSA 7"),
+    }  # fmt: skip
+    other = replace(marketing, **{name: others[name]})  # type: ignore[arg-type]  # a field and a value of its type
+    changes = compare(manifest, replace(manifest, purposes={**manifest.purposes, "marketing": other}))
+    assert {change.path.split(".")[2] for change in changes} == {name}
+    assert all(change.effect for change in changes)
 
 
 WITHOUT_INTERACTION = re.sub(r"  interaction:  .*?(?=purposes:)", "", SMALL, flags=re.DOTALL).replace(
