@@ -22,6 +22,14 @@ STATUS: Final[Mapping[type[PrivacyError], int]] = {
     errors.UndeclaredPurpose: 403,
     errors.NoLawfulBasis: 403,
     errors.ConsentMissing: 403,
+    errors.ConsentExpired: 403,
+    errors.ConsentStale: 403,
+    errors.GuardianConsentMissing: 403,
+    errors.SeparateConsentMissing: 403,
+    errors.BasisNotInForce: 403,
+    errors.Restricted: 403,
+    errors.Objected: 403,
+    errors.UndeclaredRecipient: 403,
     errors.AnonymisedOnly: 403,
     errors.PurposeEnded: 403,
     errors.NotInPurpose: 403,
@@ -29,6 +37,10 @@ STATUS: Final[Mapping[type[PrivacyError], int]] = {
     errors.Erased: 410,
     errors.Conflict: 409,
     errors.VersionMismatch: 412,
+    errors.CoolOff: 409,
+    errors.NoticeMissing: 409,
+    errors.NoticeOutdated: 409,
+    errors.OptedOut: 409,
     errors.PreconditionRequired: 428,
     errors.IdempotencyConflict: 422,
     errors.Invalid: 400,
@@ -36,6 +48,8 @@ STATUS: Final[Mapping[type[PrivacyError], int]] = {
     errors.TooLarge: 413,
     errors.RateLimited: 429,
     errors.ManifestInvalid: 400,
+    errors.NoticeInvalid: 400,
+    errors.SignatureInvalid: 400,
     errors.ManifestOrphans: 409,
     errors.Unavailable: 503,
     errors.AuditUnavailable: 503,
@@ -52,6 +66,20 @@ TITLES_ZH: Final[Mapping[str, str]] = {
     "undeclared-purpose": "清单中没有声明该处理目的",
     "no-lawful-basis": "没有允许此处理的合法性基础",
     "consent-missing": "该目的以同意为基础，而目前没有有效的同意",
+    "consent-expired": "同意已过期",
+    "consent-stale": "原有同意已不能涵盖现在的处理",
+    "guardian-consent-missing": "缺少儿童监护人的同意",
+    "separate-consent-missing": "需要单独同意，而目前没有",
+    "basis-not-in-force": "合法性基础目前不在有效期内",
+    "restricted": "该个人信息的处理已被限制",
+    "objected": "该个人已拒绝此目的的处理",
+    "undeclared-recipient": "清单中没有为此目的声明该接收方",
+    "cool-off": "该个人已表示拒绝，暂时不得再次询问",
+    "notice-missing": "没有已发布的告知书涵盖该目的",
+    "notice-outdated": "该告知书的内容与现在的处理不符",
+    "opted-out": "全局隐私控制信号已选择退出此目的",
+    "notice-invalid": "告知书无效",
+    "signature-invalid": "签名无效",
     "anonymised-only": "该目的只能接收匿名化数据",
     "purpose-ended": "该目的对此记录的保存期限已过",
     "not-in-purpose": "该目的未声明使用此内容",
@@ -76,7 +104,7 @@ TITLES_ZH: Final[Mapping[str, str]] = {
 }
 
 # What of an error's context a caller may see: ids, declared names and counts.
-_SHOWN: Final = frozenset({"field", "version", "orphans", "errors"})
+_SHOWN: Final = frozenset({"field", "version", "orphans", "errors", "needed", "until", "state"})
 
 
 def status_of(error: PrivacyError) -> int:
@@ -93,7 +121,7 @@ def problem(error: PrivacyError, request_id: str, language: str = "en") -> dict[
         "title": title,
         "status": status,
         "code": error.code,
-        "detail": error.detail if status != 500 else error.title,
+        "detail": error.title if status == 500 else (error.zh or error.detail) if language == "zh" else error.detail,
         "law": list(error.law),
         "request_id": request_id,
     }

@@ -12,14 +12,15 @@ from typing import ClassVar
 
 
 class PrivacyError(Exception):
-    """The root. `code` names the kind, `law` the articles that ask for it."""
+    """The root. `code` names the kind, `law` the articles that ask for it, `zh` says the detail in Chinese."""
 
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something failed on our side"
 
-    def __init__(self, detail: str = "", *, law: Sequence[str] = (), **context: object) -> None:
+    def __init__(self, detail: str = "", *, zh: str = "", law: Sequence[str] = (), **context: object) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+        self.zh = zh
         self.law = tuple(law)
         self.context: Mapping[str, object] = context
 
@@ -56,6 +57,56 @@ class NoLawfulBasis(Refused):
 class ConsentMissing(NoLawfulBasis):
     code = "consent-missing"
     title = "The purpose rests on consent, and there is none in force"
+
+
+class ConsentExpired(ConsentMissing):
+    code = "consent-expired"
+    title = "The consent has expired"
+
+
+class ConsentStale(ConsentMissing):
+    """What was consented to has changed, or who consented: the subject must be asked again."""
+
+    code = "consent-stale"
+    title = "The consent no longer covers what is done"
+
+
+class GuardianConsentMissing(ConsentMissing):
+    """A child's consent is its guardian's (PIPL 31, GDPR 8)."""
+
+    code = "guardian-consent-missing"
+    title = "A child's guardian has not consented"
+
+
+class SeparateConsentMissing(ConsentMissing):
+    """`needed` in the context names what asks for separate consent."""
+
+    code = "separate-consent-missing"
+    title = "Separate consent is needed, and there is none"
+
+
+class BasisNotInForce(NoLawfulBasis):
+    """The basis has not begun, or has ended."""
+
+    code = "basis-not-in-force"
+    title = "The lawful basis is not in force now"
+
+
+class Restricted(Refused):
+    """Everything but storage is stopped (GDPR 18, PIPL 44)."""
+
+    code = "restricted"
+    title = "The processing of this subject's data is restricted"
+
+
+class Objected(Refused):
+    code = "objected"
+    title = "The subject has objected to this purpose"
+
+
+class UndeclaredRecipient(Refused):
+    code = "undeclared-recipient"
+    title = "The manifest declares no such recipient for this purpose"
 
 
 class AnonymisedOnly(Refused):
@@ -97,6 +148,32 @@ class VersionMismatch(Conflict):
 
     code = "version-mismatch"
     title = "The record has changed since it was read"
+
+
+class CoolOff(Conflict):
+    """The subject said no, and may not be asked again before `until`."""
+
+    code = "cool-off"
+    title = "The subject said no and may not be asked again yet"
+
+
+class NoticeMissing(Conflict):
+    """Consent without a notice is not informed (PIPL 14, 17; GDPR 7, 13)."""
+
+    code = "notice-missing"
+    title = "No published notice covers this purpose"
+
+
+class NoticeOutdated(Conflict):
+    code = "notice-outdated"
+    title = "What this notice says is no longer what is done"
+
+
+class OptedOut(Conflict):
+    """The request carries the signal that opts out of what it would consent to (W3C GPC)."""
+
+    code = "opted-out"
+    title = "The Global Privacy Control signal opts out of this"
 
 
 class PreconditionRequired(PrivacyError):
@@ -142,6 +219,20 @@ class ManifestInvalid(Invalid):
 
     code = "manifest-invalid"
     title = "The manifest is not valid"
+
+
+class NoticeInvalid(Invalid):
+    """`problems` lists each fault with file, line, what is wrong and what would be right."""
+
+    code = "notice-invalid"
+    title = "The notice is not valid"
+
+
+class SignatureInvalid(Invalid):
+    """A signed document that was changed, or that somebody else signed."""
+
+    code = "signature-invalid"
+    title = "The signature does not hold"
 
 
 class ManifestOrphans(Conflict):
