@@ -1,87 +1,33 @@
 """The gate: may this actor have these fields of this subject for this purpose, and why or why not.
 
 `decide` is the one place that says yes. Every yes is a `Decision` that names purpose, lawful basis and
-fields; `privacy.vault` opens nothing without one. Every no names a rule by its code, and the law.
+fields; `privacy.vault` opens nothing without one. Every no is that of the first of `privacy.rules` that
+says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import and_, select
-
-from privacy.database import Lookup, Row
-from privacy.declaration import MINIMAL_LAW, Grant, Plan, Reason, permits
-from privacy.errors import (
-    AnonymisedOnly,
-    ConsentMissing,
-    Erased,
-    Forbidden,
-    NoLawfulBasis,
-    NotFound,
-    PurposeEnded,
-    Refused,
-)
-from privacy.manifest import Basis, Purpose
-from privacy.tables import consents, micros, moment, subjects
-from privacy.work import Role, Rows, Work
-
-CONSENT_LAW = ("PIPL-13-1", "PIPL-14", "GDPR-6-1-a")
-BASIS_LAW = ("PIPL-13",)
-STORAGE_LAW = ("PIPL-19", "GDPR-5-1-e")
-ANONYMISED_LAW = ("PIPL-4", "PIPL-73")
-ERASED_LAW = ("PIPL-47", "GDPR-17")
-
-_FACTS = Rows(
-    Lookup(
-        lambda subject_id, purpose: (
-            select(subjects.c.jurisdiction, subjects.c.erased_at, consents.c.state, consents.c.expires_at)
-            .select_from(
-                subjects.outerjoin(
-                    consents,
-                    and_(consents.c.subject_id == subjects.c.subject_id, consents.c.purpose == purpose),
-                )
-            )
-            .where(subjects.c.subject_id == subject_id)
-        ),
-        "uuid",
-        "text",
-    )
-)
-
-
-class Facts(NamedTuple):
-    """What the gate must know of a subject, for one purpose. Instants in microseconds."""
-
-    subject_id: UUID
-    jurisdiction: str
-    erased: bool
-    consent: str | None
-    consent_expires: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A yes: these fields, for this purpose, on this basis.
-
-    `purpose` is a declared one, or, for what the service does by duty and discloses to nobody (comparing
-    a search hit, changing a record), a name in brackets.
-    """
-
-    purpose: str
-    basis: str
-    numbers: frozenset[int]
-    grants: tuple[Grant, ...] = ()
-    withheld: Mapping[str, Reason] = field(default_factory=dict)
+from privacy import rules
+from privacy.errors import AnonymisedOnly, Forbidden, Refused
+from privacy.facts import Facts, facts_for
+from privacy.manifest import Text
+from privacy.plans import MINIMAL_LAW, Conditions, Grant, Plan, Reason
+from privacy.rules import ANONYMISED_LAW, Question
+from privacy.vault import Decision
+from privacy.work import Role, Work
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What would be disclosed, and why not the rest. `refusal` is set when nothing would be."""
+    """What would be disclosed, and why not the rest. `refusal` is set when nothing would be.
+
+    `sentences` says of each code among the refusal and the withheld fields what is missing and who asks for it.
+    """
 
     purpose: str
     record_type: str
@@ -90,90 +36,113 @@ class Explained:
     grants: tuple[Grant, ...]
     withheld: Mapping[str, Reason]
     refusal: Refused | None
+    sentences: Mapping[str, Text]
 
 
-# The yes of a plan is always the same object; plans live as long as their manifest.
-_DECISIONS: WeakKeyDictionary[Plan, Decision] = WeakKeyDictionary()
+# --- decisions
 
 
 def decide(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -> Decision:
     """Yes, or the first rule that says no. `stored_at`: when the record was stored, if it is about one.
 
-    PIPL 6, 13, 14, 19; GDPR 5(1), 6. Raises `Forbidden`, `Erased`, `NoLawfulBasis`, `ConsentMissing`,
-    `AnonymisedOnly`, `PurposeEnded`.
+    PIPL 6, 13, 14, 19, 23, 25, 26, 29, 31, 39; GDPR 5(1), 6 to 9, 18, 21. Raises `Forbidden`, `Erased`,
+    `Restricted`, `AnonymisedOnly`, `NoLawfulBasis` and what stands under it, `Objected`, `PurposeEnded`.
     """
-    purpose = plan.purpose
-    granted(work, purpose.name, plan.record_type.name)
-    if facts.erased:
-        raise Erased(law=ERASED_LAW)
-    if purpose.only_anonymised:
-        raise AnonymisedOnly("The purpose receives anonymised releases only, never a record", law=ANONYMISED_LAW)
-    require_basis(purpose, facts, work.instant)
-    if stored_at is not None and ended(purpose, stored_at, work.instant):
-        raise PurposeEnded("The retention period of this purpose has passed for the record", law=STORAGE_LAW)
-    decision = _DECISIONS.get(plan)
+    ask = Question(work, plan.conditions, facts, plan, stored_at)
+    for rule in rules.RULES:
+        no = rule(ask)
+        if no is not None:
+            raise no
+    return _yes(ask, plan)
+
+
+def decide_keeping(work: Work, plan: Plan, facts: Facts) -> Decision:
+    """Whether the fields of the plan may be stored for its purpose. Raises what `decide` raises."""
+    ask = Question(work, plan.conditions, facts, plan)
+    for rule in rules.RULES:
+        no = None if rule in rules.ONLY_DISCLOSING else rule(ask)
+        if no is not None:
+            raise no
+    return _yes(ask, plan)
+
+
+def require_basis(work: Work, demanded: Conditions, facts: Facts) -> None:
+    """Raises what `decide` raises, unless the purpose may know of the subject at all."""
+    ask = Question(work, demanded, facts)
+    for rule in rules.RULES:
+        no = rule(ask)
+        if no is not None:
+            raise no
+
+
+# The yes of a plan, less the categories withheld, is always the same object; plans live as long as their manifest.
+_DECISIONS: WeakKeyDictionary[Plan, dict[tuple[frozenset[str], ...], Decision]] = WeakKeyDictionary()
+
+
+def _yes(ask: Question, plan: Plan) -> Decision:
+    withheld = tuple(rule(ask) for rule, _ in rules.FIELD_RULES)
+    known = _DECISIONS.setdefault(plan, {})
+    decision = known.get(withheld)
     if decision is None:
-        decision = Decision(purpose.name, purpose.basis.value, plan.numbers, plan.grants, plan.withheld)
-        _DECISIONS[plan] = decision
+        decision = known[withheld] = _less(plan, withheld)
     return decision
 
 
-def admitted(work: Work, name: str) -> Purpose:
-    """The purpose, when the actor is a service granted it for some type and it may see persons at all.
+def _less(plan: Plan, without: tuple[frozenset[str], ...]) -> Decision:
+    reasons = dict(plan.withheld)
+    for (_, reason), categories in zip(rules.FIELD_RULES, without, strict=True):
+        for grant in plan.grants:
+            if plan.record_type.fields[grant.field].category in categories:
+                reasons.setdefault(grant.field, reason)
+    grants = tuple(grant for grant in plan.grants if grant.field not in reasons)
+    numbers = frozenset(grant.number for grant in grants)
+    return Decision(plan.purpose.name, plan.purpose.basis.value, numbers, grants, reasons)
+
+
+def admitted(work: Work, name: str) -> Conditions:
+    """The purpose's conditions, when the actor is a service granted it for some type and it may see persons at all.
 
     Raises `UndeclaredPurpose`, `Forbidden`, `AnonymisedOnly`.
     """
     work.require(Role.SERVICE)
-    purpose = work.declared.purpose(name)
+    demanded = work.declared.conditions(name)
     if not {name, "*"} & work.actor.purposes:
-        raise Forbidden("The principal has no grant for this purpose", law=MINIMAL_LAW)
-    if purpose.only_anonymised:
-        raise AnonymisedOnly("The purpose receives anonymised releases only, never a person", law=ANONYMISED_LAW)
-    return purpose
+        raise Forbidden("The principal has no grant for this purpose", zh="该调用方未获授权用于此目的", law=MINIMAL_LAW)
+    if demanded.purpose.only_anonymised:
+        raise AnonymisedOnly(
+            "The purpose receives anonymised releases only, never a person",
+            zh="该目的只能接收匿名化数据，不能接触个人",
+            law=ANONYMISED_LAW,
+        )
+    return demanded
 
 
 def granted(work: Work, purpose: str, record_type: str) -> None:
     """Raises `Forbidden` unless the actor is a service granted both."""
-    work.require(Role.SERVICE)
-    if not work.actor.may_use(purpose, record_type):
-        raise Forbidden("The principal has no grant for this purpose and record type", law=MINIMAL_LAW)
+    refusal = rules.not_granted(work.actor, purpose, record_type)
+    if refusal is not None:
+        raise refusal
 
 
-def require_basis(purpose: Purpose, facts: Facts, instant: int) -> None:
-    """Raises `NoLawfulBasis` or `ConsentMissing` unless a basis holds for this subject now."""
-    if not permits(purpose.basis, facts.jurisdiction):
-        raise NoLawfulBasis("Legitimate interest is no lawful basis where the subject is", law=BASIS_LAW)
-    if purpose.basis is Basis.CONSENT and not consented(facts, instant):
-        raise ConsentMissing("There is no consent in force for this purpose", law=CONSENT_LAW)
-
-
-def consented(facts: Facts, instant: int) -> bool:
-    """Whether consent is given and has not expired."""
-    return facts.consent == "given" and (facts.consent_expires is None or facts.consent_expires > instant)
-
-
-def ended(purpose: Purpose, stored_at: int, instant: int) -> bool:
-    """Whether the purpose's own period has passed for a record stored then."""
-    if instant - stored_at < purpose.keep.least_micros:
-        return False
-    return micros(purpose.keep.after(moment(stored_at))) <= instant
-
-
-def explain(work: Work, *, subject_id: UUID, purpose: str, type: str) -> Explained:
+def explain(work: Work, *, subject_id: UUID, purpose: str, type: str, recipient: str | None = None) -> Explained:
     """What `decide` would say now, in full, without disclosing anything.
 
-    Raises `UndeclaredPurpose`, `Undeclared`, `NotInPurpose`, `Forbidden` for what the actor may not even
-    ask; `NotFound`, `Erased`.
+    Raises `UndeclaredPurpose`, `UndeclaredRecipient`, `Undeclared`, `NotInPurpose`, `Forbidden` for what the
+    actor may not even ask; `NotFound`.
     """
     work.concerns("decision.explained", subject=subject_id, purpose=purpose)
-    plan = work.declared.plan(purpose, type)
+    plan = work.declared.plan(purpose, type, recipient=recipient)
     granted(work, purpose, type)
-    facts = facts_for(work, subject_id, purpose)
+    facts = facts_for(work, subject_id, plan.conditions)
+    ask = Question(work, plan.conditions, facts, plan)
     refusal: Refused | None = None
     try:
-        decide(work, plan, facts)
+        decision = decide(work, plan, facts)
+        grants, withheld = decision.grants, decision.withheld
     except Refused as no:
         refusal = no
+        grants = ()
+        withheld = dict.fromkeys(plan.given, Reason(no.code, no.law)) | dict(plan.withheld)
     work.audit(
         "decision.explained",
         subject=subject_id,
@@ -185,20 +154,9 @@ def explain(work: Work, *, subject_id: UUID, purpose: str, type: str) -> Explain
         record_type=plan.record_type.name,
         basis=plan.purpose.basis.value,
         law=plan.purpose.law,
-        grants=() if refusal else plan.grants,
-        withheld=plan.withheld,
+        grants=grants,
+        withheld=withheld,
         refusal=refusal,
+        sentences={reason.code: rules.why_withheld(ask, reason) for reason in withheld.values()}
+        | ({refusal.code: Text(refusal.zh, refusal.detail)} if refusal else {}),
     )
-
-
-def facts_for(work: Work, subject_id: UUID, purpose: str) -> Facts:
-    """What the gate must know of the subject, in one query. Raises `NotFound`."""
-    rows = work.fetch(_FACTS, (subject_id, purpose))
-    if not rows:
-        raise NotFound("There is no such subject")
-    return facts_of(rows[0], 0, subject_id)
-
-
-def facts_of(row: Row, start: int, subject_id: UUID) -> Facts:
-    """The facts in a row's columns jurisdiction, erased_at, consent state and consent expiry."""
-    return Facts(subject_id, row[start], row[start + 1] is not None, row[start + 2], row[start + 3])

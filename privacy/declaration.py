@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, func, insert, select, update
 
 from keys.blind_index import default_bits
+from privacy import notices, plans, terms
 from privacy.database import Transaction
 from privacy.errors import Invalid, ManifestOrphans, NotInPurpose, Undeclared, UndeclaredPurpose
 from privacy.levels import Level, effective
@@ -31,41 +33,13 @@ from privacy.manifest import (
     parse,
 )
 from privacy.normalise import NORMALISERS
+from privacy.notices import Published
+from privacy.plans import MINIMAL_LAW, Conditions, Plan
 from privacy.tables import field_numbers, manifests, records, revisions
 from privacy.work import Role, Work
 
 _KEPT = 4096  # worked-out answers of each kind
 PURPOSE_LAW = ("PIPL-6", "GDPR-5-1-b")
-MINIMAL_LAW = ("PIPL-6",)
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a field is not given: the rule by its stable code, and the articles behind it."""
-
-    code: str
-    law: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A field that a purpose may have; through `mask`, or in clear when it is None."""
-
-    field: str
-    number: int
-    mask: str | None
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Plan:
-    """What a purpose may see of a record type, before anything is known of the subject."""
-
-    purpose: Purpose
-    record_type: RecordType
-    grants: tuple[Grant, ...]
-    numbers: frozenset[int]
-    given: tuple[str, ...]
-    withheld: Mapping[str, Reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +62,18 @@ class Intake:
 
 
 class Declared:
-    """A manifest in force, with the numbers under which its fields are sealed."""
+    """A manifest in force, with the numbers under which its fields are sealed and the published notices."""
 
-    def __init__(self, manifest: Manifest, version: int, numbers: Mapping[tuple[str, str], int]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        version: int,
+        numbers: Mapping[tuple[str, str], int],
+        published: Sequence[Published] = (),
+    ) -> None:
         self.manifest = manifest
         self.version = version
+        self.published = tuple(published)
         self.numbers = MappingProxyType(dict(numbers))
         self.index_bits = default_bits(manifest.controller.planned_subjects)
         self.indexed: Mapping[tuple[str, str], Indexed] = {
@@ -101,7 +82,9 @@ class Declared:
             for name, field in record_type.fields.items()
             if field.lookup
         }
-        self._plans: dict[tuple[str, str, tuple[str, ...] | None], Plan] = {}
+        self._conditions: dict[tuple[str, str], Conditions] = {}
+        self._covered: dict[tuple[str, int], frozenset[str] | None] = {}
+        self._plans: dict[tuple[str, str, tuple[str, ...] | None, str], Plan] = {}
         self._intakes: dict[tuple[str, tuple[str, ...]], Intake] = {}
         self._levels: dict[tuple[str, tuple[str, ...], bool], Level] = {}
 
@@ -134,18 +117,60 @@ class Declared:
         """The number under which the declared field is sealed and indexed."""
         return self.numbers[record_type, field]
 
-    def plan(self, purpose: str, record_type: str, fields: Sequence[str] | None = None) -> Plan:
+    def conditions(self, purpose: str, recipient: str | None = None) -> Conditions:
+        """What the purpose demands, for the controller itself or for a recipient.
+
+        Raises `UndeclaredPurpose`, `UndeclaredRecipient`.
+        """
+        key = (purpose, recipient or "")
+        found = self._conditions.get(key)
+        if found is None:
+            found = self._conditions[key] = plans.conditions(self.manifest, self.purpose(purpose), key[1])
+        return found
+
+    def plan(
+        self, purpose: str, record_type: str, fields: Sequence[str] | None = None, recipient: str | None = None
+    ) -> Plan:
         """What the purpose may see of the type, of `fields` or of all.
 
-        Raises `UndeclaredPurpose`, `Undeclared`, `NotInPurpose`.
+        Raises `UndeclaredPurpose`, `UndeclaredRecipient`, `Undeclared`, `NotInPurpose`.
         """
-        key = (purpose, record_type, None if fields is None else tuple(fields))
+        key = (purpose, record_type, None if fields is None else tuple(fields), recipient or "")
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._work_out(*key)
+            demanded = self.conditions(purpose, recipient)
+            declared = self.record_type(record_type)
+            for name in fields or ():
+                self.field(declared, name)
+            asked = tuple(declared.fields if fields is None else dict.fromkeys(fields))
+            plan = plans.plan(demanded, declared, asked, self.numbers)
             if len(self._plans) < _KEPT:  # callers choose the fields
                 self._plans[key] = plan
         return plan
+
+    def covered(self, purpose: str, notice: int | None) -> frozenset[str] | None:
+        """The categories that consent under this notice covers today; None when it is stale (PIPL 14).
+
+        Stale: the notice did not name the purpose, more is done now than it said, or a later notice was
+        declared a material change for the purpose.
+        """
+        if notice is None:
+            return None
+        key = (purpose, notice)
+        if key not in self._covered:
+            self._covered[key] = self._cover(purpose, notice)
+        return self._covered[key]
+
+    def _cover(self, purpose: str, number: int) -> frozenset[str] | None:
+        notice = next((notice for notice in self.published if notice.number == number), None)
+        told = notice.terms.get(purpose) if notice is not None else None
+        if told is None or purpose not in self.manifest.purposes:
+            return None
+        if any(change.is_broader for change in terms.compare(told, terms.terms_of(self.manifest, purpose))):
+            return None
+        if any(later.number > number and purpose in later.material for later in self.published):
+            return None
+        return frozenset(told.categories)
 
     def intake(self, record_type: str, purposes: Sequence[str]) -> Intake:
         """What may be stored of the type for these purposes.
@@ -178,26 +203,6 @@ class Declared:
             if len(self._levels) < _KEPT:
                 self._levels[key] = level
         return level
-
-    def _work_out(self, purpose_name: str, type_name: str, fields: tuple[str, ...] | None) -> Plan:
-        purpose = self.purpose(purpose_name)
-        record_type = self.record_type(type_name)
-        uses = purpose.uses.get(type_name)
-        if not uses:
-            raise NotInPurpose(f"The purpose {purpose.name} has no use for {type_name}", law=MINIMAL_LAW)
-        asked = tuple(record_type.fields) if fields is None else tuple(dict.fromkeys(fields))
-        for name in asked:
-            self.field(record_type, name)
-        grants = tuple(Grant(name, self.number(type_name, name), uses[name]) for name in asked if name in uses)
-        withheld = {name: Reason(NotInPurpose.code, MINIMAL_LAW) for name in asked if name not in uses}
-        return Plan(
-            purpose=purpose,
-            record_type=record_type,
-            grants=grants,
-            numbers=frozenset(grant.number for grant in grants),
-            given=tuple(grant.field for grant in grants),
-            withheld=withheld,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,23 +298,39 @@ def summary(purpose: Purpose) -> dict[str, object]:
         "keep": str(purpose.keep),
         "uses": {name: dict(fields) for name, fields in purpose.uses.items()},
         "only_anonymised": purpose.only_anonymised,
+        "method": [method.value for method in purpose.method],
+        "at_end": purpose.at_end.value,
+        "opt_out": purpose.opt_out.value if purpose.opt_out else None,
     }
+
+
+def as_of(work: Work, at: datetime) -> Declared | None:
+    """The manifest that was in force then, with the notices that were published by then; None before the first."""
+    row = work.execute(_version().where(manifests.c.applied_at <= at)).first()
+    if row is None:
+        return None
+    published = [notice for notice in work.declared.published if notice.published_at <= at]
+    return Declared(parse(row.source, f"manifest version {row.version}"), row.version, work.declared.numbers, published)
 
 
 def load(transaction: Transaction) -> Declared | None:
     """The manifest in force, compiled; None before the first `apply`."""
-    row = transaction.execute(
-        select(manifests.c.version, manifests.c.source).order_by(manifests.c.version.desc()).limit(1)
-    ).first()
+    row = transaction.execute(_version()).first()
     if row is None:
         return None
     numbers = {(found.record_type, found.field): found.number for found in transaction.execute(select(field_numbers))}
-    return Declared(parse(row.source, f"manifest version {row.version}"), row.version, numbers)
+    manifest = parse(row.source, f"manifest version {row.version}")
+    return Declared(manifest, row.version, numbers, notices.load(transaction))
+
+
+def _version() -> Select[tuple[int, str]]:
+    """The newest version."""
+    return select(manifests.c.version, manifests.c.source).order_by(manifests.c.version.desc()).limit(1)
 
 
 def permits(basis: Basis, jurisdiction: str) -> bool:
     """Whether the law that covers the subject knows this basis. PIPL 13 has no legitimate interest."""
-    return not (basis is Basis.LEGITIMATE_INTEREST and jurisdiction == "CN")
+    return not (basis is Basis.LEGITIMATE_INTEREST and plans.is_chinese(jurisdiction))
 
 
 def _indexed(field: Field, number: int) -> Indexed:

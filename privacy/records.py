@@ -14,14 +14,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import and_, literal_column, or_, select, update
 from sqlalchemy import delete as delete_from
+from sqlalchemy import literal_column, or_, select, update
 
 from privacy import access, ids, subjects, vault
-from privacy.access import Decision, Facts
 from privacy.database import Insertion, Lookup, Row
-from privacy.declaration import MINIMAL_LAW, Declared, Reason
+from privacy.declaration import Declared
 from privacy.errors import (
+    ConsentMissing,
     Forbidden,
     Invalid,
     NotFound,
@@ -30,14 +30,16 @@ from privacy.errors import (
     Undeclared,
     VersionMismatch,
 )
+from privacy.facts import FACTS, facts_for, facts_of, with_facts
 from privacy.levels import Level
-from privacy.manifest import Field, Purpose, RecordType
+from privacy.manifest import Basis, Field, Purpose, RecordType
 from privacy.masks import mask
 from privacy.normalise import normalise
-from privacy.tables import consents, index_entries, micros, moment, records, uuid_of
+from privacy.plans import MINIMAL_LAW, Conditions, Reason
+from privacy.tables import index_entries, micros, moment, records, uuid_of
 from privacy.tables import subjects as subjects_table
 from privacy.values import Value, values_of
-from privacy.vault import At
+from privacy.vault import At, Decision
 from privacy.work import Role, Rows, Work
 
 PAGE: Final = 100
@@ -53,35 +55,32 @@ _COLUMNS = (
     records.c.stored_at,
     records.c.expires_at,
     records.c.sealed,
-    subjects_table.c.jurisdiction,
-    subjects_table.c.erased_at,
-    consents.c.state,
-    consents.c.expires_at.label("consent_expires"),
+    *FACTS,
 )
 
 
-def _with_facts(purpose: Any) -> Any:
+def _with_facts(purpose: Any, counterpart: Any) -> Any:
     """Records with all the gate needs, in the one query."""
-    return records.join(subjects_table, subjects_table.c.subject_id == records.c.subject_id).outerjoin(
-        consents, and_(consents.c.subject_id == records.c.subject_id, consents.c.purpose == purpose)
-    )
+    known = records.join(subjects_table, subjects_table.c.subject_id == records.c.subject_id)
+    return with_facts(known, records.c.subject_id, purpose, counterpart)
 
 
 _ONE = Rows(
     Lookup(
-        lambda record_id, purpose: (
-            select(*_COLUMNS).select_from(_with_facts(purpose)).where(records.c.record_id == record_id)
+        lambda record_id, purpose, counterpart: (
+            select(*_COLUMNS).select_from(_with_facts(purpose, counterpart)).where(records.c.record_id == record_id)
         ),
         "uuid",
+        "text",
         "text",
     )
 )
 # A page of a subject's records after a record id, oldest first; one more than a page, to know there is more.
 _OF_SUBJECT = Rows(
     Lookup(
-        lambda subject_id, purpose, record_type, after, instant: (
+        lambda subject_id, purpose, counterpart, record_type, after, instant: (
             select(*_COLUMNS)
-            .select_from(_with_facts(purpose))
+            .select_from(_with_facts(purpose, counterpart))
             .where(
                 records.c.subject_id == subject_id,
                 or_(literal_column("''") == record_type, records.c.record_type == record_type),
@@ -93,6 +92,7 @@ _OF_SUBJECT = Rows(
             .offset(literal_column("0"))
         ),
         "uuid",
+        "text",
         "text",
         "text",
         "uuid",
@@ -175,8 +175,7 @@ def store(
         if name not in intake.used:
             raise NotInPurpose(f"None of the purposes uses the field {name}; do not collect it", law=MINIMAL_LAW)
     held = subjects.hold_for_writing(work, subject_id)
-    for purpose in intake.purposes:
-        access.require_basis(purpose, _facts(work, held, purpose), work.instant)
+    _require_basis(work, held, intake.purposes, type, values)
     minor = subjects.is_minor(work, held)
     record_id = ids.new()
     now = work.now
@@ -217,18 +216,19 @@ def store(
     return StoredRecord(record_id, type, 1, expires_at, _levels(record_type, values, minor))
 
 
-def read(work: Work, record_id: UUID, *, purpose: str, fields: Narrowed = None) -> Record:
+def read(work: Work, record_id: UUID, *, purpose: str, fields: Narrowed = None, recipient: str | None = None) -> Record:
     """What the purpose may see of one record. The event names each field given.
 
-    Raises `UndeclaredPurpose`, `Forbidden`, `NotFound`, `NotInPurpose`, and what `access.decide` raises.
+    `recipient`: a declared one to whom the caller will provide it. Raises `UndeclaredPurpose`,
+    `UndeclaredRecipient`, `Forbidden`, `NotFound`, `NotInPurpose`, and what `access.decide` raises.
     """
     work.concerns("record.read", record=record_id, purpose=purpose)
     work.require(Role.SERVICE)
-    work.declared.purpose(purpose)
-    rows = work.fetch(_ONE, (record_id, purpose))
+    demanded = work.declared.conditions(purpose, recipient)
+    rows = work.fetch(_ONE, (record_id, purpose, demanded.counterpart))
     if not rows or rows[0][5] <= work.instant:
         raise NotFound("There is no such record")
-    return _disclose(work, rows[0], purpose, fields, "record.read")
+    return _disclose(work, rows[0], demanded, fields)
 
 
 def read_all(
@@ -238,6 +238,7 @@ def read_all(
     purpose: str,
     type: str | None = None,
     fields: Narrowed = None,
+    recipient: str | None = None,
     after: UUID | None = None,
     limit: int = PAGE,
 ) -> Page:
@@ -249,23 +250,24 @@ def read_all(
     work.concerns("record.read", subject=subject_id, purpose=purpose)
     work.require(Role.SERVICE)
     declared = work.declared
-    uses = declared.purpose(purpose).uses
-    if type is not None:
-        plan = declared.plan(purpose, type, _for_type(fields, type))
-        access.decide(work, plan, access.facts_for(work, subject_id, purpose))
-    elif fields is not None and not isinstance(fields, Mapping):
-        fields = _by_type(declared, uses, fields)
-    rows = work.fetch(_OF_SUBJECT, (subject_id, purpose, type or "", after or _FIRST, work.instant))
-    if not rows and type is None:
+    demanded = declared.conditions(purpose, recipient)
+    if type is None and fields is not None and not isinstance(fields, Mapping):
+        fields = _by_type(declared, demanded.purpose.uses, fields)
+    plan = declared.plan(purpose, type, _for_type(fields, type), recipient) if type is not None else None
+    key = (subject_id, purpose, demanded.counterpart, type or "", after or _FIRST, work.instant)
+    rows = work.fetch(_OF_SUBJECT, key)
+    if plan is not None:  # refused as a whole, whether or not there is a record
+        access.decide(work, plan, facts_of(rows[0], 7, subject_id) if rows else facts_for(work, subject_id, demanded))
+    elif not rows:
         subjects.get(work, subject_id)
     items: list[Record] = []
     for row in rows[:limit]:
         if type is None and not _in_scope(work, purpose, row[2]):
             continue
         try:
-            items.append(_disclose(work, row, purpose, fields, "record.read"))
+            items.append(_disclose(work, row, demanded, fields))
         except PurposeEnded as no:
-            items.append(_withheld(work, row, purpose, fields, Reason(no.code, no.law)))
+            items.append(_withheld(work, row, demanded, fields, Reason(no.code, no.law)))
     if not items:
         work.audit("record.read", subject=subject_id, purpose=purpose, fields=[])
     return Page(items, uuid_of(rows[limit - 1][1]) if len(rows) > limit else None)
@@ -338,12 +340,13 @@ def delete(work: Work, record_id: UUID, *, version: int | None = None) -> None:
     work.audit("record.deleted", subject=subject_id, record=record_id, detail={"type": row[1]})
 
 
-def _disclose(work: Work, row: Row, purpose: str, fields: Narrowed, action: str) -> Record:
+def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed) -> Record:
     """Decide, open what was decided, mask, and owe nothing: the event is the last step."""
     subject_id, record_id, type = uuid_of(row[0]), uuid_of(row[1]), row[2]
-    work.concerns(action, subject=subject_id, record=record_id, purpose=purpose)
-    plan = work.declared.plan(purpose, type, _for_type(fields, type))
-    decision = access.decide(work, plan, access.facts_of(row, 7, subject_id), row[4])
+    purpose, recipient = demanded.purpose.name, demanded.recipient.name if demanded.recipient else None
+    work.concerns("record.read", subject=subject_id, record=record_id, purpose=purpose)
+    plan = work.declared.plan(purpose, type, _for_type(fields, type), recipient)
+    decision = access.decide(work, plan, facts_of(row, 7, subject_id), row[4])
     at = At(subject_id, plan.record_type.scope, type, record_id)
     opened = vault.unseal(work, decision, at, row[6])
     data: dict[str, Value] = {}
@@ -356,25 +359,29 @@ def _disclose(work: Work, row: Row, purpose: str, fields: Narrowed, action: str)
                 masked += (grant.field,)
             data[grant.field] = value
     work.audit(
-        action,
+        "record.read",
         outcome="disclosed",
         subject=subject_id,
         record=record_id,
         purpose=purpose,
         basis=decision.basis,
         fields=tuple(data),
-        detail=_detail(type, masked),
+        detail=_detail(type, masked, recipient),
     )
     return Record(record_id, subject_id, type, row[3], data, decision.withheld)
 
 
 @lru_cache(maxsize=4096)
-def _detail(type: str, masked: tuple[str, ...]) -> str:
-    """What the event of a disclosure adds: the record type, and which fields left through a mask."""
-    return msgspec.json.encode({"masked": masked, "type": type} if masked else {"type": type}).decode()
+def _detail(type: str, masked: tuple[str, ...], recipient: str | None) -> str:
+    """What the event of a disclosure adds: the record type, what left through a mask, and for whom."""
+    detail: dict[str, object] = {"masked": masked} if masked else {}
+    if recipient is not None:
+        detail["recipient"] = recipient
+    return msgspec.json.encode(detail | {"type": type}).decode()
 
 
-def _withheld(work: Work, row: Row, purpose: str, fields: Narrowed, reason: Reason) -> Record:
+def _withheld(work: Work, row: Row, demanded: Conditions, fields: Narrowed, reason: Reason) -> Record:
+    purpose = demanded.purpose.name
     plan = work.declared.plan(purpose, row[2], _for_type(fields, row[2]))
     every = dict.fromkeys(plan.given, reason) | dict(plan.withheld)
     record_id, subject_id = uuid_of(row[1]), uuid_of(row[0])
@@ -417,10 +424,26 @@ def _may_change(work: Work, type: str, kept_for: Sequence[str]) -> None:
         raise Forbidden("The principal has no grant for a purpose of this record", law=MINIMAL_LAW)
 
 
-def _facts(work: Work, held: subjects.Held, purpose: Purpose) -> Facts:
-    if purpose.basis.value != "consent":
-        return Facts(held.id, held.jurisdiction, False, None, None)
-    return access.facts_for(work, held.id, purpose.name)
+def _require_basis(
+    work: Work, held: subjects.Held, purposes: Sequence[Purpose], type: str, names: Iterable[str]
+) -> None:
+    """Raises unless each purpose may hold what it uses of the fields, and some purpose each of them."""
+    names = tuple(names)
+    allowed: set[str] = set()
+    withheld: dict[str, Reason] = {}
+    for purpose in purposes:
+        uses = purpose.uses[type]
+        plan = work.declared.plan(purpose.name, type, tuple(name for name in names if name in uses))
+        is_simple = purpose.basis is not Basis.CONSENT and not held.has_standing
+        facts = held.facts if is_simple else facts_for(work, held.id, plan.conditions)
+        decision = access.decide_keeping(work, plan, facts)
+        allowed.update(grant.field for grant in decision.grants)
+        withheld |= decision.withheld
+    for name in names:
+        if name not in allowed:
+            raise ConsentMissing(
+                f"The consent does not cover the field {name}", zh=f"该同意未涵盖字段 {name}", law=withheld[name].law
+            )
 
 
 def _levels(record_type: RecordType, names: Sequence[str] | Mapping[str, Value], minor: bool) -> dict[str, str]:

@@ -13,16 +13,16 @@ from uuid import UUID
 
 from sqlalchemy import and_, literal_column, select
 
-from privacy import access, records, subjects, vault
-from privacy.access import Decision
+from privacy import access, profile, records, subjects, vault
 from privacy.database import Lookup
-from privacy.declaration import MINIMAL_LAW
 from privacy.errors import Invalid, NotInPurpose, Refused
+from privacy.facts import FACTS, facts_for, facts_of, with_facts
 from privacy.manifest import Field
-from privacy.tables import consents, index_entries, uuid_of
+from privacy.plans import MINIMAL_LAW
+from privacy.tables import index_entries, uuid_of
 from privacy.tables import records as records_table
 from privacy.tables import subjects as subjects_table
-from privacy.vault import At
+from privacy.vault import At, Decision
 from privacy.work import Role, Rows, Work
 
 CANDIDATES: Final = 1000  # more than this many hits is not a search for a person
@@ -35,23 +35,20 @@ _CANDIDATES = Rows(
                 records_table.c.record_id,
                 records_table.c.stored_at,
                 records_table.c.sealed,
-                subjects_table.c.jurisdiction,
-                subjects_table.c.erased_at,
-                consents.c.state,
-                consents.c.expires_at,
+                *FACTS,
             )
             .select_from(
-                index_entries.join(
-                    records_table,
-                    and_(
-                        records_table.c.subject_id == index_entries.c.subject_id,
-                        records_table.c.record_id == index_entries.c.record_id,
-                    ),
-                )
-                .join(subjects_table, subjects_table.c.subject_id == records_table.c.subject_id)
-                .outerjoin(
-                    consents,
-                    and_(consents.c.subject_id == records_table.c.subject_id, consents.c.purpose == purpose),
+                with_facts(
+                    index_entries.join(
+                        records_table,
+                        and_(
+                            records_table.c.subject_id == index_entries.c.subject_id,
+                            records_table.c.record_id == index_entries.c.record_id,
+                        ),
+                    ).join(subjects_table, subjects_table.c.subject_id == records_table.c.subject_id),
+                    records_table.c.subject_id,
+                    purpose,
+                    literal_column("''"),
                 )
             )
             .where(
@@ -91,7 +88,7 @@ def search(work: Work, *, type: str, field: str, value: str, purpose: str) -> li
     work.concerns("subject.searched", purpose=purpose)
     work.require(Role.SERVICE)
     basis = work.declared.purpose(purpose).basis.value
-    if type == subjects.TYPE:
+    if type == profile.TYPE:
         hits = _by_external_id(work, field, value, purpose)
     else:
         hits = _by_index(work, type, field, value, purpose)
@@ -114,14 +111,15 @@ def search(work: Work, *, type: str, field: str, value: str, purpose: str) -> li
 def _by_external_id(work: Work, field: str, value: str, purpose: str) -> list[Hit]:
     if field != "external_id":
         raise Invalid("A subject is searched by its external_id only")
-    declared = access.admitted(work, purpose)
+    demanded = access.admitted(work, purpose)
     found = subjects.find(work, value)
     if found is None:
         return []
     try:
-        access.require_basis(declared, access.facts_for(work, found, purpose), work.instant)
-    except Refused:
-        return []  # the purpose may not know this one
+        access.require_basis(work, demanded, facts_for(work, found, demanded))
+    except Refused:  # the purpose may not know this one
+        work.audit("subject.searched", outcome="compared", subject=found, purpose=purpose)
+        return []
     return [Hit(found, None)]
 
 
@@ -142,10 +140,16 @@ def _by_index(work: Work, type: str, name: str, value: str, purpose: str) -> lis
     hits = []
     for row in work.fetch(_CANDIDATES, key):
         subject_id, record_id = uuid_of(row[0]), uuid_of(row[1])
+        facts = facts_of(row, 4, subject_id)
+        decision: Decision | None
         try:
-            decision = access.decide(work, plan, access.facts_of(row, 4, subject_id), row[2])
+            decision = access.decide(work, plan, facts, row[2])
         except Refused:
-            continue  # the purpose may not know this one; nothing of it was opened
+            decision = None
+        if decision is None or not decision.numbers:  # the purpose may not know this one, or not this field
+            if facts.profile is not None:  # its birth date may have been opened, to count the years
+                work.audit("subject.searched", outcome="compared", subject=subject_id, purpose=purpose)
+            continue
         if _matches(work, decision, field, At(subject_id, record_type.scope, type, record_id), row[3], wanted):
             hits.append(Hit(subject_id, record_id))
         else:

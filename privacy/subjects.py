@@ -6,40 +6,34 @@ External id, birth date and guardian are personal data too. The external id is f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import case, null, select
 
-from privacy import ids, vault
-from privacy.access import Decision
+from privacy import ids, profile, vault
+from privacy.ages import age_on
 from privacy.database import Insertion, Lookup
 from privacy.errors import Erased, Invalid, NotFound
+from privacy.facts import Facts
+from privacy.levels import CHILD_YEARS
 from privacy.normalise import normalise
 from privacy.tables import moment, subjects, uuid_of
 from privacy.values import Value
-from privacy.vault import At
 from privacy.work import Role, Rows, Work
 
-TYPE: Final = "subject"  # the record type under which the profile is sealed; no manifest may declare it
-SCOPE: Final = "main"
-EXTERNAL_ID: Final = 1
-_BORN: Final = 2
-_GUARDIAN: Final = 3
 _TOKEN_BITS: Final = 63
 _EXTERNAL_ID_LENGTH: Final = 256
-_MINOR_YEARS: Final = 14
-# What the service does by duty with a profile; nothing of it is disclosed.
-_CLASSIFY = Decision("[classification]", "legal-obligation", frozenset({_BORN}))
+# From then on no rule asks how old somebody is, so the profile of who was older at first is never opened for it.
+_OF_AGE: Final = 18
 
 _SUBJECTS = Insertion(subjects)
 _PLAIN = Rows(
     Lookup(
         lambda subject_id: select(
-            subjects.c.jurisdiction, subjects.c.erased_at, subjects.c.created_at, subjects.c.sealed
+            subjects.c.jurisdiction, subjects.c.erased_at, subjects.c.created_at, subjects.c.restricted_at
         ).where(subjects.c.subject_id == subject_id),
         "uuid",
     )
@@ -50,7 +44,13 @@ def _locked(*, read: bool) -> Rows:
     return Rows(
         Lookup(
             lambda subject_id: (
-                select(subjects.c.jurisdiction, subjects.c.erased_at, subjects.c.created_at, subjects.c.sealed)
+                select(
+                    subjects.c.jurisdiction,
+                    subjects.c.erased_at,
+                    case((subjects.c.young, subjects.c.sealed), else_=null()),
+                    subjects.c.restricted_at,
+                    subjects.c.has_standing,
+                )
                 .where(subjects.c.subject_id == subject_id)
                 .with_for_update(read=read)
             ),
@@ -80,15 +80,27 @@ class Subject:
     id: UUID
     jurisdiction: str
     created_at: datetime
+    restricted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A subject whose row is locked against erasure until the work ends."""
+    """A subject whose row is locked against erasure until the work ends.
+
+    `profile` is sealed, and there only for one who was young when it was created. `has_standing`: something
+    besides consent stands between the subject and some purpose.
+    """
 
     id: UUID
     jurisdiction: str
     profile: bytes | None
+    is_restricted: bool
+    has_standing: bool
+
+    @property
+    def facts(self) -> Facts:
+        """What the gate must know for a purpose that rests on something else than consent, without standings."""
+        return Facts(self.id, self.jurisdiction, False, restricted=self.is_restricted, profile=self.profile)
 
 
 def create(
@@ -107,22 +119,25 @@ def create(
     work.concerns("subject.created")
     work.require(Role.SERVICE, Role.OPERATOR)
     where = jurisdiction or work.declared.controller.jurisdiction
-    profile: dict[int, Value] = {}
+    known: dict[int, Value] = {}
     token: int | None = None
+    young = False
     if external_id is not None:
-        profile[EXTERNAL_ID] = external_id
+        known[profile.EXTERNAL_ID] = external_id
         token = token_of(work, external_id)
     if born is not None:
-        profile[_BORN] = _birth_date(born, work.now).isoformat()
+        date_of_birth = _birth_date(born, work.now)
+        known[profile.BORN] = date_of_birth.isoformat()
+        young = age_on(date_of_birth, work.now.date()) < _OF_AGE
     if guardian is not None:
         get(work, guardian)
-        profile[_GUARDIAN] = str(guardian)
+        known[profile.GUARDIAN] = str(guardian)
     subject_id = ids.new()
     # 1. the key, durable in the key store; 2. the row. A crash between leaves a key that seals nothing.
-    key = work.fetch(work.service.vault.new, (subject_id, SCOPE))
-    sealed = vault.seal(work, key, _at(subject_id), profile) if profile else None
-    work.add(_SUBJECTS, (subject_id, where, work.instant, None, sealed, token))
-    work.audit("subject.created", subject=subject_id, fields=_names(profile))
+    key = work.fetch(work.service.vault.new, (subject_id, profile.SCOPE))
+    sealed = vault.seal(work, key, profile.at(subject_id), known) if known else None
+    work.add(_SUBJECTS, (subject_id, where, work.instant, None, sealed, token, None, young, False))
+    work.audit("subject.created", subject=subject_id, fields=profile.names(known))
     return Subject(subject_id, where, work.now)
 
 
@@ -142,7 +157,8 @@ def get(work: Work, subject_id: UUID) -> Subject:
         raise NotFound("There is no such subject")
     if rows[0][1] is not None:
         raise Erased
-    return Subject(subject_id, rows[0][0], moment(rows[0][2]))
+    restricted = rows[0][3]
+    return Subject(subject_id, rows[0][0], moment(rows[0][2]), None if restricted is None else moment(restricted))
 
 
 def hold_for_writing(work: Work, subject_id: UUID, *, alone: bool = False) -> Held:
@@ -154,7 +170,8 @@ def hold_for_writing(work: Work, subject_id: UUID, *, alone: bool = False) -> He
         raise NotFound("There is no such subject")
     if rows[0][1] is not None:
         raise Erased
-    return Held(subject_id, rows[0][0], rows[0][3])
+    where, _, sealed, restricted, has_standing = rows[0]
+    return Held(subject_id, where, sealed, restricted is not None, bool(has_standing))
 
 
 def find(work: Work, external_id: str) -> UUID | None:
@@ -168,8 +185,8 @@ def is_minor(work: Work, held: Held) -> bool:
     """Whether the subject is under 14 now (PIPL 28, 31). The work then owes an event about the subject."""
     if held.profile is None:
         return False
-    born = vault.unseal(work, _CLASSIFY, _at(held.id), held.profile).get(_BORN)
-    return born is not None and _years(date.fromisoformat(born), work.now.date()) < _MINOR_YEARS
+    born = profile.born(work, held.id, held.profile)
+    return born is not None and age_on(born, work.now.date()) < CHILD_YEARS
 
 
 def token_of(work: Work, external_id: str) -> int:
@@ -177,16 +194,7 @@ def token_of(work: Work, external_id: str) -> int:
     if not 1 <= len(external_id) <= _EXTERNAL_ID_LENGTH:
         raise Invalid(f"external_id has 1 to {_EXTERNAL_ID_LENGTH} characters")
     value = normalise("text", external_id)
-    return work.service.keyring.index.token(TYPE, "external_id", "text-1", value.encode(), bits=_TOKEN_BITS)
-
-
-def _names(profile: Mapping[int, Value]) -> list[str]:
-    names = {EXTERNAL_ID: "external_id", _BORN: "born", _GUARDIAN: "guardian"}
-    return [names[number] for number in sorted(profile)]
-
-
-def _at(subject_id: UUID) -> At:
-    return At(subject_id, SCOPE, TYPE, subject_id)
+    return work.service.keyring.index.token(profile.TYPE, "external_id", "text-1", value.encode(), bits=_TOKEN_BITS)
 
 
 def _birth_date(text: str, now: datetime) -> date:
@@ -197,7 +205,3 @@ def _birth_date(text: str, now: datetime) -> date:
     if not born.year >= 1850 or born > now.astimezone(UTC).date():
         raise Invalid("born must be a date in the past, after 1850")
     return born
-
-
-def _years(born: date, today: date) -> int:
-    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))

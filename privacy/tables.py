@@ -30,7 +30,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
 )
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,6 +102,10 @@ class Json(TypeDecorator[object]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> object:
         return None if value is None else Json._decode(value)
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
+        """What a LIKE looks for is a piece of the text, not a list of its own."""
+        return self if op in (operators.eq, operators.ne) else Text()
 
 
 metadata = MetaData(
@@ -177,6 +184,12 @@ subjects = Table(
     Column("sealed", LargeBinary),
     # blind index of the external id, 63 bits, unique: one external id, one subject
     Column("external_token", BigInteger, unique=True),
+    # everything but storage is stopped (GDPR 18, PIPL 44)
+    Column("restricted_at", Instant),
+    # under 18 when created: only then does the gate open the profile and count the years
+    Column("young", Boolean, nullable=False, server_default=false()),
+    # there are rows in `standings`: who stores looks there only then
+    Column("has_standing", Boolean, nullable=False, server_default=false()),
 )
 
 records = Table(
@@ -212,19 +225,46 @@ index_entries = Table(
     sqlite_with_rowid=False,
 )
 
-# The state of each subject's consent for each purpose: the newest of its events.
+# The notices that consents were given under: versioned and never changed. `content` is the rendered text in
+# each language, `terms` what each purpose does, `material` the purposes whose earlier consents a person
+# declared stale although the terms are equal.
+notices = Table(
+    "notices",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("version", Text, nullable=False, unique=True),
+    Column("published_at", Instant, nullable=False),
+    Column("published_by", Text, nullable=False),
+    Column("manifest_version", Integer, nullable=False),
+    Column("generated", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("content", Json, nullable=False),
+    Column("terms", Json, nullable=False),
+    Column("material", Json, nullable=False),
+)
+
+_STATES = "'requested', 'given', 'renewed', 'refused', 'deferred', 'withdrawn', 'revoked', 'invalidated'"
+
+# The newest act of each subject's consent for each purpose, and each recipient that needs its own ('' is the
+# controller itself). `flags`: separate 1, written 2, explicit 4, by the guardian 8.
 consents = Table(
     "consents",
     metadata,
     Column("subject_id", Id, primary_key=True),
     Column("purpose", Text, primary_key=True),
+    Column("recipient", Text, primary_key=True),
     Column("consent_id", Id, nullable=False),
     Column("state", Text, nullable=False),
     Column("changed_at", Instant, nullable=False),
     Column("expires_at", Instant),
-    CheckConstraint("state IN ('given', 'refused', 'withdrawn')", name="state"),
+    Column("notice", Integer),
+    Column("categories", Json),
+    Column("flags", SmallInteger, nullable=False),
+    CheckConstraint(f"state IN ({_STATES})", name="state"),
 )
 
+# Every act, for ever. `digest` is the SHA-256 of the exact text shown; `sealed` holds what is personal in the
+# proof: the guardian, and the text itself where it was not the notice's own.
 consent_events = Table(
     "consent_events",
     metadata,
@@ -240,6 +280,77 @@ consent_events = Table(
     Column("separate", Boolean, nullable=False),
     Column("channel", Text),
     Column("recorded_by", Text, nullable=False),
+    Column("recipient", Text, nullable=False, server_default=""),
+    Column("notice_number", Integer),
+    Column("categories", Json),
+    Column("written", Boolean, nullable=False, server_default=false()),
+    Column("explicit", Boolean, nullable=False, server_default=false()),
+    Column("by_guardian", Boolean, nullable=False, server_default=false()),
+    Column("digest", LargeBinary),
+    Column("reason", Text),
+    Column("sealed", LargeBinary),
+)
+
+# What stands between a subject and a purpose besides consent: a recorded basis with its start and end, an
+# objection, a restriction. Instants; each is null where there is none. `has_basis`: a basis was recorded.
+standings = Table(
+    "standings",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    Column("has_basis", Boolean, nullable=False),
+    Column("starts_at", Instant),
+    Column("ends_at", Instant),
+    Column("objected_at", Instant),
+    Column("restricted_at", Instant),
+)
+
+# Every act behind `standings` and `subjects.restricted_at`, for ever. `purpose` '' stands for all of them;
+# `sealed` holds the reference (a contract's number, a case) and the reason.
+standing_events = Table(
+    "standing_events",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("event_id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("starts_at", Instant),
+    Column("ends_at", Instant),
+    Column("channel", Text),
+    Column("recorded_by", Text, nullable=False),
+    Column("sealed", LargeBinary),
+    CheckConstraint(
+        "kind IN ('basis-recorded', 'basis-ended', 'objected', 'objection-lifted', 'restricted', 'restriction-lifted')",
+        name="kind",
+    ),
+)
+
+# What a recipient must be told, written in the transaction that makes it owed. Ids and names only.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("notification_id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("owed_at", Instant, nullable=False),
+    Column("sent_at", Instant, index=True),
+)
+
+# Work that a person or a job must finish for a subject. `detail` holds ids and names.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("task_id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("closed_at", Instant, index=True),
+    Column("outcome", Text),
+    Column("detail", Json, nullable=False),
 )
 
 # Append-only, enforced by triggers on both databases. `writer` and `sequence` count without gaps for
@@ -289,4 +400,4 @@ job_slots = Table(
     Column("fence", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = (audit_events, consent_events, manifests)
+APPEND_ONLY = (audit_events, consent_events, manifests, notices, standing_events)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -30,17 +31,32 @@ from keys.store import KeyStore
 from keys.wrapped import WrappedKey
 from privacy.database import AsyncLane, Transaction
 from privacy.errors import Corrupt, Erased, KeysUnavailable, PrivacyError
+from privacy.plans import Grant, Reason
 from privacy.values import Value
 from privacy.work import Work
 
 if TYPE_CHECKING:
     from keys.store_async import AsyncReader
-    from privacy.access import Decision
 
 Scoped = tuple[UUID, str]  # a subject and a retention scope
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A yes of `privacy.access`: these fields, for this purpose, on this basis.
+
+    `purpose` is a declared one, or, for what the service does by duty and discloses to nobody (comparing
+    a search hit, changing a record), a name in brackets.
+    """
+
+    purpose: str
+    basis: str
+    numbers: frozenset[int]
+    grants: tuple[Grant, ...] = ()
+    withheld: Mapping[str, Reason] = field(default_factory=dict)
 
 
 class At(NamedTuple):

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from privacy import consent, declaration, manifest, principals, records, subjects
+from privacy import consent, declaration, manifest, notices, principals, records, standing, subjects
 from privacy.database import migrate, open_database
 from privacy.group import Call, Failure, Group, Outcome, Request
 from privacy.settings import Settings
 from privacy.steward import Steward, wall_clock
+from privacy.tables import moment
 from privacy.work import TERMINAL, Actor, Role
 
 MANIFEST: Final = """\
@@ -79,6 +81,13 @@ purposes:
     uses: {member: [joined_at], interaction: [channel]}
     keep: P1Y
     only: anonymised
+recipients:
+  sms-gateway:
+    title: {zh: 短信服务商, en: SMS gateway}
+    kind: processor
+    contact: dpo@sms.example
+    jurisdiction: CN
+    purposes: [customer-service, marketing]
 """
 
 PHONE: Final = "13800138000"
@@ -140,6 +149,10 @@ class World:
     def auditor(self) -> Actor:
         return self.actor("auditor")
 
+    def service_now(self) -> datetime:
+        """The instant that the service's clock shows."""
+        return moment(self.service.instant())
+
     def actor(self, name: str) -> Actor:
         return self.service.authenticate(self.keys[name])
 
@@ -166,6 +179,10 @@ class World:
     def consent(self, subject_id: UUID, purpose: str = "marketing") -> consent.Consent:
         with self.service.begin(self.platform) as work:
             return consent.decide(work, subject_id, purpose, "given")
+
+    def restrict(self, subject_id: UUID, purpose: str | None = None) -> None:
+        with self.service.begin(self.platform) as work:
+            standing.restrict(work, subject_id, purpose)
 
     def events(self, **filters: Any) -> list[dict[str, Any]]:
         """Audit events oldest first, straight from the table, so that looking leaves none."""
@@ -221,7 +238,8 @@ def build(home: Path, database_url: str, keystore_url: str, *, text: str = MANIF
         Settings(home=home, database_url=database_url, keystore_url=keystore_url, **settings), clock
     )
     with service.begin(TERMINAL) as work:
-        declaration.apply(work, manifest.parse(text, "world.yaml"))
+        declared = manifest.parse(text, "world.yaml")
+        notices.follow(work, declared, declaration.apply(work, declared).version)
     keys = {}
     for name, (role, purposes, types) in _PRINCIPALS.items():
         with service.begin(TERMINAL) as work:

@@ -1,4 +1,4 @@
-"""Evident tampering, the half that the database enforces: three tables only grow, whoever writes."""
+"""Evident tampering, the half that the database enforces: some tables only grow, whoever writes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,20 @@ _POSTGRESQL = {
     "merge": "MERGE INTO {table} AS t USING {table} AS s ON t.{column} = s.{column} WHEN MATCHED THEN DELETE",
 }
 # What identifies nobody, and stands in no key.
-_COLUMN = {"audit_events": "action", "consent_events": "state", "manifests": "source"}
+_COLUMN = {
+    "audit_events": "action",
+    "consent_events": "state",
+    "manifests": "source",
+    "notices": "source",
+    "standing_events": "kind",
+}
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY, ids=lambda table: table.name)
 def test_the_database_refuses_every_change_of_what_only_grows(world: World, table: Table) -> None:
-    world.consent(world.subject())
+    subject = world.subject()
+    world.consent(subject)
+    world.restrict(subject)
     before = rows(world, table)
     assert before
     kind = world.service.database.kind
@@ -60,4 +68,4 @@ def _refused(world: World, statement: str) -> bool:
 
 def test_every_table_that_only_grows_has_its_guards(world: World) -> None:
     names = {table.name for table in APPEND_ONLY}
-    assert names == {"audit_events", "consent_events", "manifests"}
+    assert names == {"audit_events", "consent_events", "manifests", "notices", "standing_events"}

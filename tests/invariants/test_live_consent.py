@@ -15,7 +15,8 @@ from privacy.work import TERMINAL
 from tests.server import Service
 from tests.world import MANIFEST, PERSON, World
 
-ROUNDS: Final = 50
+# A thousand on PostgreSQL, where replicas are; on SQLite two processes share a disk that each commit waits for.
+ROUNDS: Final = {"postgresql": 1000, "sqlite": 100}
 Pair = tuple[Service, Service]
 Ask = Callable[[httpx.Client, str, str], httpx.Response]
 
@@ -46,7 +47,7 @@ def test_a_withdrawal_binds_the_very_next_read_on_another_process(shared_world: 
             json={"type": "member", "purposes": ["membership"], "data": PERSON},
         )
         record = stored.json()["id"]
-        for n in range(ROUNDS):
+        for n in range(ROUNDS[shared_world.service.database.kind]):
             one, two = (here, there) if n % 2 else (there, here)
             given = one.post(f"/v1/subjects/{subject}/consents", json={"purpose": "marketing", "decision": "given"})
             assert given.status_code == 201
@@ -56,7 +57,7 @@ def test_a_withdrawal_binds_the_very_next_read_on_another_process(shared_world: 
             assert gone.status_code == 200
             refused = ask(two, subject, record)
             assert PERSON["phone"] not in refused.text
-            assert "consent-missing" in refused.text
+            assert "consent-missing" in refused.text, f"round {n}"
 
 
 def test_a_search_for_a_withdrawn_purpose_finds_nobody(shared_world: World, two_processes: Pair) -> None:

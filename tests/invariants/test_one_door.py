@@ -13,13 +13,12 @@ import pytest
 
 from keys import container
 from privacy import access, records, vault
-from privacy.access import Decision
 from privacy.errors import PrivacyError, Unaudited
 from privacy.group import Failure
 from privacy.tables import audit_events
 from privacy.tables import records as records_table
 from privacy.tables import subjects as subjects_table
-from privacy.vault import At
+from privacy.vault import At, Decision
 from privacy.work import Work
 from tests.invariants.looking import counts, rows
 from tests.world import PHONE, World

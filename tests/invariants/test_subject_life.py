@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete
 
-from privacy import consent, records, search
+from privacy import consent, consent_history, records, search
 from privacy.errors import Conflict, ConsentMissing, Invalid, NotFound, NotInPurpose, PurposeEnded, VersionMismatch
 from privacy.periods import Period
 from privacy.steward import Steward
@@ -84,6 +84,11 @@ CHANGES = st.fixed_dictionaries(
         "email": st.sampled_from((*MAILS, None)),
     },
 )
+
+
+# What somebody says who has consented: yes again renews, no withdraws.
+AFTER = {(before, said): after for before in ("given", "renewed") for said, after in
+         (("given", "renewed"), ("refused", "withdrawn"))}  # fmt: skip
 
 
 class SubjectLife(RuleBasedStateMachine):
@@ -197,10 +202,12 @@ class SubjectLife(RuleBasedStateMachine):
     def decide(self, person: UUID, decision: Any) -> None:
         with self.world.service.begin(self.world.platform) as work:
             found = consent.decide(work, person, "marketing", decision)
+        before = self.consented.get(person, ("none", None))[0]
+        state = AFTER.get((before, decision), decision)
         ends = CONSENT_KEEP.after(self.clock.now) if decision == "given" else None
-        assert (found.state, found.expires_at) == (decision, ends)
-        self.consented[person] = (decision, ends)
-        self.history[person].append(decision)
+        assert (found.state, found.expires_at) == (state, ends)
+        self.consented[person] = (state, ends)
+        self.history[person].append(state)
         self.events += 1
 
     @rule(person=people)
@@ -215,8 +222,8 @@ class SubjectLife(RuleBasedStateMachine):
         except Conflict:
             assert state == "refused"
             return
-        assert state in ("given", "withdrawn")
-        if state == "given":
+        assert state in ("given", "renewed", "withdrawn")
+        if state in ("given", "renewed"):
             self.consented[person] = ("withdrawn", None)
             self.history[person].append("withdrawn")
         self.events += 1
@@ -295,7 +302,7 @@ class SubjectLife(RuleBasedStateMachine):
     @rule(person=people)
     def consent_history(self, person: UUID) -> None:
         with self.world.service.begin(self.world.auditor) as work:
-            found = consent.listed(work, person, history=True)
+            found = consent_history.listed(work, person, history=True)
         assert [one.state for one in found] == self.history[person]
         self.events += 1
 
@@ -320,7 +327,7 @@ class SubjectLife(RuleBasedStateMachine):
 
     def _consents(self, person: UUID) -> bool:
         state, ends = self.consented.get(person, ("none", None))
-        return state == "given" and ends is not None and ends > self.clock.now
+        return state in ("given", "renewed") and ends is not None and ends > self.clock.now
 
     def _ended(self, known: Kept, purpose: str) -> bool:
         keep = KEEP.get(purpose, SERVICE_KEEP)
