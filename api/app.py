@@ -22,7 +22,7 @@ from api.documents import describe
 from api.errors import MEDIA_TYPE, TITLES_ZH, TYPE_PREFIX
 from api.limits import Limiter
 from api.metrics import Metrics
-from api.routes import audit, declared, health, records, subjects
+from api.routes import audit, consents, declared, health, records, standing, subjects
 from api.routing import Endpoint, State, language_of
 from privacy import ids
 from privacy.group import Group
@@ -66,8 +66,8 @@ def create_app(service: Steward) -> FastAPI:
     app.state.shared = State(
         service, Limiter(settings.rate_per_minute), Metrics(), group, ThreadPoolExecutor(1, "door")
     )
-    for router in (records.router, subjects.router, health.router, declared.router, audit.router):
-        app.router.routes.extend(router.routes)
+    for part in (records, subjects, consents, standing, health, declared, audit):
+        app.router.routes.extend(part.router.routes)
     app.hot = [route for route in records.router.routes if isinstance(route, Endpoint) and route.is_async]
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to replace it
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.errors import MEDIA_TYPE
+from api.routing import Endpoint
 from api.shapes import Problem
 
 DESCRIPTION: Final = """\
@@ -107,7 +108,7 @@ def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
     unprocessable = responses.get("422", {}).get("content", {})
     if "application/json" in unprocessable:
         responses.pop("422")  # FastAPI's own; ours answer 400
-    if path not in ("/healthz", "/readyz"):
+    if path not in Endpoint.open_paths:
         operation["security"] = [{"key": []}]
     parameters = operation.setdefault("parameters", [])
     if "422" in responses:

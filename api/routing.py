@@ -123,7 +123,7 @@ Handler = Callable[..., Any]
 class Endpoint(APIRoute):
     """A route that FastAPI documents and we run."""
 
-    open_paths: ClassVar[frozenset[str]] = frozenset({"/healthz", "/readyz"})
+    open_paths: ClassVar[frozenset[str]] = frozenset({"/healthz", "/readyz", "/.well-known/gpc.json"})
 
     def __init__(self, path: str, endpoint: Handler, **options: Any) -> None:
         super().__init__(path, endpoint, **options)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from datetime import date
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from datetime import date, datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
-from privacy.declaration import Reason
 from privacy.errors import Invalid
+from privacy.plans import Reason
 
 BATCH = 1000
 
@@ -126,33 +127,134 @@ class Wanted(Body):
 
 
 class BatchRead(Body):
-    """What to read for one purpose. `fields` narrows by record type."""
+    """What to read for one purpose. `fields` narrows by record type; `recipient` is who it will be provided to."""
 
     purpose: Name
+    recipient: Name | None = None
     items: Annotated[list[Wanted], Field(min_length=1, max_length=BATCH)]
     fields: Annotated[dict[Name, list[Name]], Field(max_length=64)] | None = None
 
 
-class NewConsent(Body):
-    """What the subject decided, for one purpose: one act, one consent (PIPL 14)."""
+Channel = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"purpose": "marketing", "decision": "given", "notice": "2026-01", "language": "zh-CN"}]
-        }
-    )
-    purpose: Name
-    decision: Literal["given", "refused"]
+
+class _Choice(Body):
+    """What of a choice is not its purpose and decision."""
+
+    recipient: Name | None = None
+    categories: Annotated[list[Name], Field(min_length=1, max_length=64)] | None = None
     notice: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
     separate: bool = False
-    channel: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")] | None = None
+    written: bool = False
+    explicit: bool = False
+    guardian: Annotated[UUID | None, Field(strict=False)] = None
+    channel: Channel | None = None
+    text: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
+
+
+Decided = Literal["given", "refused", "deferred", "requested"]
+
+
+class NewChoice(_Choice):
+    """What the subject decided about one purpose: one act, one consent (PIPL 14).
+
+    `notice`: the version that was shown, the newest unless named. `text`: the exact text, where it was not the
+    notice's own. `recipient`: one that needs a consent of its own. `categories`: all unless named. `guardian`:
+    the subject that consents for a child.
+    """
+
+    purpose: Name
+    decision: Decided
+
+
+class NewConsent(_Choice):
+    """One choice, or several in `choices`, each an act of its own: none can be bundled with another."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"purpose": "marketing", "decision": "given", "language": "zh-CN"},
+                {
+                    "choices": [
+                        {"purpose": "marketing", "decision": "given"},
+                        {"purpose": "news", "decision": "refused"},
+                    ]
+                },
+            ]
+        }
+    )
+    purpose: Name | None = None
+    decision: Decided | None = None
+    choices: Annotated[list[NewChoice], Field(min_length=1, max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if self.choices is None:
+            if self.purpose is None or self.decision is None:
+                raise PydanticCustomError("missing", "purpose and decision, or choices")
+        elif self.model_fields_set != {"choices"}:
+            raise PydanticCustomError("choices_alone", "what belongs to a choice stands inside it")
+        return self
+
+    def single(self) -> NewChoice:
+        """The one choice, where there are no `choices`."""
+        return NewChoice.model_validate(self.model_dump(exclude={"choices"}))
 
 
 class Withdrawal(Body):
-    """A withdrawal needs no reason; `channel` says where it was made."""
+    """A withdrawal needs no reason; `channel` says where it was made. `recipient`: of that one only."""
 
-    channel: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")] | None = None
+    channel: Channel | None = None
+    recipient: Name | None = None
+
+
+class Ending(Body):
+    """Why a consent ends other than by its subject; the reference is kept sealed."""
+
+    recipient: Name | None = None
+    reference: Words | None = None
+
+
+class NewBasis(Body):
+    """A basis other than consent, for one subject: from when, until when, by which reference (kept sealed)."""
+
+    purpose: Name
+    starts_at: Annotated[AwareDatetime, Field(strict=False)]
+    ends_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    reference: Words | None = None
+    channel: Channel | None = None
+
+
+class BasisEnd(Body):
+    """When a recorded basis ends; now unless said otherwise."""
+
+    purpose: Name
+    ends_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    channel: Channel | None = None
+
+
+class Objection(Body):
+    """An objection to one purpose; the reason is kept sealed."""
+
+    purpose: Name
+    reason: Words | None = None
+    channel: Channel | None = None
+
+
+class Restriction(Body):
+    """A restriction of one purpose or, without one, of all; the reason is kept sealed."""
+
+    purpose: Name | None = None
+    reason: Words | None = None
+    channel: Channel | None = None
+
+
+class Closing(Body):
+    """How a task ended."""
+
+    outcome: Literal["done", "not-needed"]
 
 
 class ListOf(BaseModel, Generic[Item]):
@@ -224,20 +326,22 @@ class BatchReadAnswer(BaseModel):
 
 
 class FieldDecision(BaseModel):
-    """What happens to one field: given in clear, given through a mask, or withheld by a rule."""
+    """What happens to one field: given in clear, given through a mask, or withheld by a rule, and `why`."""
 
     give: Literal["clear", "masked", "withheld"]
     mask: str | None = None
     code: str | None = None
     law: list[str] = []
+    why: str | None = None
 
 
 class Refusal(BaseModel):
-    """Why nothing would be disclosed."""
+    """Why nothing would be disclosed: `detail` says in one sentence what is missing and which article asks for it."""
 
     code: str
     detail: str
     law: list[str]
+    needed: list[str] = []
 
 
 class DecisionShape(BaseModel):
@@ -264,6 +368,40 @@ class PurposeShape(BaseModel):
     keep: str
     uses: Mapping[str, Mapping[str, str | None]]
     only_anonymised: bool
+    method: Sequence[str]
+    at_end: str
+    opt_out: str | None
+
+
+class PublishedNotice(BaseModel):
+    """A notice without its texts. `material` names purposes whose earlier consents it made stale by itself."""
+
+    number: int
+    version: str
+    published_at: datetime
+    manifest_version: int
+    generated: bool
+    purposes: Sequence[str]
+    material: Sequence[str]
+
+
+class NoticePurpose(BaseModel):
+    """What is shown when consent to one purpose is asked; `digest` is the SHA-256 of the text, in hex."""
+
+    text: str
+    digest: str
+
+
+class NoticeShape(PublishedNotice):
+    """A notice in one language: the whole text, each purpose's own, and the lists of NDSMR 21."""
+
+    language: str
+    languages: Sequence[str]
+    text: str
+    digest: str
+    texts: Mapping[str, NoticePurpose]
+    collected: Sequence[Mapping[str, Any]]
+    shared: Sequence[Mapping[str, Any]]
 
 
 class ManifestShape(BaseModel):

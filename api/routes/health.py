@@ -36,3 +36,9 @@ def readyz(call: Call) -> Answer:
 async def metrics(call: Call) -> Answer:
     """Prometheus counters of this process. Any principal may read them; labels hold no id and no value."""
     return Answer(call.state_of_process.metrics.text(), media_type=CONTENT_TYPE_LATEST.encode())
+
+
+@router.get("/.well-known/gpc.json", response_model=dict[str, bool | str])
+async def global_privacy_control(call: Call) -> dict[str, object]:
+    """That the Global Privacy Control signal is obeyed, and since when (W3C GPC, section 4). Open."""
+    return {"gpc": True, "lastUpdate": "2026-11-22"}

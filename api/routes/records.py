@@ -38,13 +38,20 @@ router = APIRouter(prefix="/v1", tags=["records"], route_class=Endpoint)
 
 Purpose = Annotated[str, Query(min_length=1, max_length=64, description="A purpose the manifest declares")]
 Fields = Annotated[str | None, Query(max_length=4096, description="Field names, separated by commas")]
+Recipient = Annotated[
+    str | None, Query(min_length=1, max_length=64, description="The declared recipient it will be provided to")
+]
 
 
 @router.get("/records/{record_id}", response_model=ReadRecord, responses=problems(400, 403, 404, 410))
-async def read_record(call: Call, record_id: UUID, purpose: Purpose, fields: Fields = None) -> Answer:
+async def read_record(
+    call: Call, record_id: UUID, purpose: Purpose, fields: Fields = None, recipient: Recipient = None
+) -> Answer:
     """Read one record for a purpose. What the purpose may not see is listed under `withheld`, with the law."""
     wanted = _names(fields)
-    record = await call.perform(lambda work: records.read(work, record_id, purpose=purpose, fields=wanted))
+    record = await call.perform(
+        lambda work: records.read(work, record_id, purpose=purpose, fields=wanted, recipient=recipient)
+    )
     return Answer(record, headers=(("etag", f'"{record.version}"'),))
 
 
@@ -123,6 +130,7 @@ async def read_records(
     purpose: Purpose,
     type: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
     fields: Fields = None,
+    recipient: Recipient = None,
     limit: Annotated[int, Query(ge=1, le=records.PAGE)] = records.PAGE,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, object]:
@@ -130,7 +138,14 @@ async def read_records(
     after, wanted = place_of(cursor), _names(fields)
     page = await call.perform(
         lambda work: records.read_all(
-            work, subject_id, purpose=purpose, type=type, fields=wanted, after=after, limit=limit
+            work,
+            subject_id,
+            purpose=purpose,
+            type=type,
+            fields=wanted,
+            recipient=recipient,
+            after=after,
+            limit=limit,
         )
     )
     return {"items": page.items, "next_cursor": cursor_of(page.after)}
@@ -191,7 +206,8 @@ def _reader(wanted: Wanted, body: BatchRead) -> WorkCall:
 
     def read(work: Work) -> list[records.Record]:
         if wanted.record_id is not None and wanted.subject_id is None:
-            return [records.read(work, wanted.record_id, purpose=purpose, fields=fields)]
+            found = records.read(work, wanted.record_id, purpose=purpose, fields=fields, recipient=body.recipient)
+            return [found]
         if wanted.subject_id is not None and wanted.record_id is None:
             return _whole(work, wanted.subject_id, wanted.type, body)
         raise Invalid("An item names either a record_id or a subject_id")
@@ -204,7 +220,15 @@ def _whole(work: Work, subject_id: UUID, type: str | None, body: BatchRead) -> l
     found: list[records.Record] = []
     after: UUID | None = None
     while True:
-        page = records.read_all(work, subject_id, purpose=body.purpose, type=type, fields=body.fields, after=after)
+        page = records.read_all(
+            work,
+            subject_id,
+            purpose=body.purpose,
+            type=type,
+            fields=body.fields,
+            recipient=body.recipient,
+            after=after,
+        )
         found += page.items
         if page.after is None:
             return found

@@ -9,9 +9,10 @@ from uuid import UUID
 
 import httpx
 
+from privacy import consent, notifications
 from tests.world import PERSON, World
 
-OPEN: Final = frozenset({"/healthz", "/readyz"})
+OPEN: Final = frozenset({"/healthz", "/readyz", "/.well-known/gpc.json"})
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,15 @@ class Ask:
 _SERVICE: Final = frozenset({"platform"})
 _DESKS: Final = frozenset({"platform", "operator"})
 _LOOK: Final = frozenset({"platform", "operator", "auditor"})
+_OPERATOR: Final = frozenset({"operator"})
+_OFFICE: Final = frozenset({"operator", "auditor"})
 _ALL: Final = frozenset({"platform", "operator", "auditor", "admin"})
 
 
 def asks(world: World) -> list[Ask]:
     """A request for each operation of the OpenAPI document, in an order in which all succeed."""
     subject: UUID = world.subject()
-    world.consent(subject)
+    consent_id = world.consent(subject).id
     stored, gone = world.store(subject), world.store(subject)
     of, one = f"/v1/subjects/{subject}", f"/v1/records/{stored.id}"
     new = {"type": "member", "purposes": ["membership"], "data": PERSON}
@@ -109,8 +112,62 @@ def asks(world: World) -> list[Ask]:
             f"{of}/consents/marketing/withdraw",
             _DESKS,
         ),
+        Ask(
+            "GET",
+            "/v1/subjects/{subject_id}/consents/{consent_id}/receipt",
+            f"{of}/consents/{consent_id}/receipt",
+            _DESKS,
+        ),
+        *_ends(world),
+        *_standing(f"/v1/subjects/{world.subject()}"),
+        *_owed(world),
         Ask("GET", "/v1/purposes", "/v1/purposes", _ALL),
+        Ask("GET", "/v1/notices", "/v1/notices", _ALL),
+        Ask("GET", "/v1/notices/{version}", "/v1/notices/1", _ALL),
         Ask("GET", "/v1/manifest", "/v1/manifest", _ALL),
         Ask("GET", "/v1/audit/events", "/v1/audit/events", frozenset({"auditor", "admin"})),
         Ask("GET", "/metrics", "/metrics", _ALL),
+    ]
+
+
+def _ends(world: World) -> list[Ask]:
+    """Who ends a consent that is not their own: operators, once for each consent."""
+    asked = []
+    for how in ("revoke", "invalidate"):
+        subject = world.subject()
+        world.consent(subject)
+        template = f"/v1/subjects/{{subject_id}}/consents/{{purpose}}/{how}"
+        path = f"/v1/subjects/{subject}/consents/marketing/{how}"
+        asked.append(Ask("POST", template, path, _OPERATOR))
+    return asked
+
+
+def _standing(of: str) -> list[Ask]:
+    starts = {"purpose": "membership", "starts_at": "2026-01-01T00:00:00Z"}
+    one, template = {"purpose": "marketing"}, "/v1/subjects/{subject_id}"
+    return [
+        Ask("POST", f"{template}/bases", f"{of}/bases", _DESKS, 201, starts),
+        Ask("POST", f"{template}/bases/end", f"{of}/bases/end", _DESKS, 200, {"purpose": "membership"}),
+        Ask("POST", f"{template}/objections", f"{of}/objections", _DESKS, 201, one),
+        Ask("POST", f"{template}/objections/lift", f"{of}/objections/lift", _OPERATOR, 200, one),
+        Ask("POST", f"{template}/restrictions", f"{of}/restrictions", _DESKS, 201, one),
+        Ask("POST", f"{template}/restrictions/lift", f"{of}/restrictions/lift", _OPERATOR, 200, one),
+        Ask("GET", f"{template}/standing", f"{of}/standing", _LOOK),
+    ]
+
+
+def _owed(world: World) -> list[Ask]:
+    """A task and a notice to a recipient, as the withdrawal of a consent leaves them."""
+    subject = world.subject()
+    world.consent(subject)
+    world.store(subject, {"phone": PERSON["phone"]}, purposes=["marketing"])
+    with world.service.begin(world.platform) as work:
+        task = consent.withdraw(work, subject, "marketing").task_id
+    with world.service.begin(world.actor("operator")) as work:
+        owed = next(one.id for one in notifications.listed(work) if one.subject_id == subject)
+    return [
+        Ask("GET", "/v1/tasks", "/v1/tasks", _OFFICE),
+        Ask("POST", "/v1/tasks/{task_id}/close", f"/v1/tasks/{task}/close", _OPERATOR, 204, {"outcome": "done"}),
+        Ask("GET", "/v1/notifications", "/v1/notifications", _OFFICE),
+        Ask("POST", "/v1/notifications/{notification_id}/sent", f"/v1/notifications/{owed}/sent", _OPERATOR, 204),
     ]

@@ -104,7 +104,8 @@ def test_every_change_takes_an_idempotency_key_and_nothing_else_does(served: Thr
 def test_no_personal_value_has_a_place_in_a_url(served: Threaded) -> None:
     """Paths and queries hold ids, declared names, filters and cursors."""
     known = {
-        "subject_id", "record_id", "purpose", "type", "fields", "limit", "cursor", "history",
+        "subject_id", "record_id", "purpose", "type", "fields", "limit", "cursor", "history", "at", "recipient",
+        "consent_id", "format", "version", "language", "task_id", "notification_id",
         "subject", "actor", "action", "outcome", "since", "until", "Idempotency-Key", "If-Match",
     }  # fmt: skip
     for path, method, operation in _operations(_document(served)):
