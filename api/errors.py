@@ -121,11 +121,16 @@ def problem(error: PrivacyError, request_id: str, language: str = "en") -> dict[
         "title": title,
         "status": status,
         "code": error.code,
-        "detail": error.title if status == 500 else (error.zh or error.detail) if language == "zh" else error.detail,
+        "detail": error.title if status == 500 else _chinese(error) if language == "zh" else error.detail,
         "law": list(error.law),
         "request_id": request_id,
     }
     return found | {name: value for name, value in error.context.items() if name in _SHOWN}
+
+
+def _chinese(error: PrivacyError) -> str:
+    """The detail in Chinese; of one that says no more than its title, the title."""
+    return error.zh or (TITLES_ZH.get(error.code, error.detail) if error.detail == error.title else error.detail)
 
 
 def rendered(

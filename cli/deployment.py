@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 from cli.processes import holder_of
 from cli.terminal import Json, reporting, say, show
 from keys.errors import KeysError
-from privacy import audit, declaration, principals
+from privacy import audit, declaration, notices, principals
 from privacy.errors import Conflict, Invalid, PrivacyError
 from privacy.manifest import parse
 from privacy.settings import Settings
@@ -45,7 +45,7 @@ def init(
             service = Steward.create(settings)
             try:
                 with service.begin() as work:
-                    declaration.apply(work, declared)
+                    notice = notices.follow(work, declared, declaration.apply(work, declared).version)
                     made = principals.add(work, ADMIN, role=Role.ADMIN)
             finally:
                 service.close()
@@ -54,6 +54,8 @@ def init(
             say(f"[green]✓[/green] The deployment is at {escape(str(settings.home))}")
             say(f"  Administrator [bold]{ADMIN}[/bold], key: [bold]{made.key}[/bold]")
             say(f"  {KEY_NOTE}")
+            if notice is not None:
+                say("  A notice generated from the manifest is published: [bold]privacy notice show[/bold]")
             say("  Next: [bold]privacy principal add[/bold] for each component, then [bold]privacy serve[/bold]")
 
         show(as_json, {"home": settings.home, "admin_key": made.key}, render)

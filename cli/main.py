@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from cli import audit, manifest, principal, subject
+from cli import audit, consent, manifest, notice, principal, subject
 from cli.demo import demo
 from cli.deployment import doctor, init
 from cli.processes import forbid_dumps
@@ -35,8 +35,10 @@ def _begin() -> None:
 app.command()(init)
 app.command()(serve)
 app.add_typer(manifest.app, name="manifest")
+app.add_typer(notice.app, name="notice")
 app.add_typer(principal.app, name="principal")
 app.add_typer(subject.app, name="subject")
+app.add_typer(consent.app, name="consent")
 app.add_typer(audit.app, name="audit")
 app.command()(demo)
 app.command()(doctor)

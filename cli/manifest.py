@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,10 +13,10 @@ from rich.syntax import Syntax
 
 from cli.deployment import read
 from cli.terminal import Json, console, moment, placed, reporting, say, service, show, table, working
-from privacy import audit, declaration
+from privacy import audit, declaration, notices
 from privacy.declaration import Proposal
 from privacy.errors import Unavailable
-from privacy.manifest import Change, Demand, Problem, parse
+from privacy.manifest import Change, Demand, Manifest, Problem, parse
 
 app = typer.Typer(no_args_is_help=True, help="The organisation's declaration: check, plan, apply, look at it.")
 File = Annotated[Path, typer.Argument(help="The manifest, YAML.", metavar="FILE")]
@@ -53,12 +54,23 @@ def plan(file: File, as_json: Json = False) -> None:
 
 
 @app.command()
-def apply(file: File, as_json: Json = False) -> None:
-    """Put the manifest in force, from the next request on, on every replica."""
+def apply(
+    file: File,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even when consents become stale.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put the manifest in force, from the next request on, on every replica.
+
+    A change that is material makes consents stale: it says whose and asks first (PIPL 14). A generated notice
+    follows the manifest; one that people write must be published by them.
+    """
     with reporting(as_json):
         wanted = parse(read(file), str(file))
+        if not (yes or as_json):
+            _ask_about_stale(wanted)
         with working() as work:
             proposal = declaration.apply(work, wanted)
+            notice = notices.follow(work, wanted, proposal.version)
 
         def render() -> None:
             if not proposal.changes:
@@ -66,6 +78,8 @@ def apply(file: File, as_json: Json = False) -> None:
                 return
             _render_proposal(proposal)
             say(f"[green]✓[/green] Version {proposal.version} is in force")
+            if notice is not None:
+                say(f"[green]✓[/green] Notice {notice.version}, generated from it, is published")
 
         show(as_json, _json_proposal(proposal), render)
 
@@ -115,6 +129,24 @@ def history(as_json: Json = False) -> None:
             console().print(made)
 
         show(as_json, {"items": listed}, render)
+
+
+def _ask_about_stale(wanted: Manifest) -> None:
+    """Go on, unless consents would become stale and nobody agrees to that."""
+    with service() as steward:
+        if steward.declared is None:
+            return
+        with steward.begin() as work:
+            planned = notices.propose(work, notices.draft(wanted, "next"), manifest=wanted).purposes
+    stale = [one for one in planned if one.stale]
+    if not stale:
+        return
+    for one in stale:
+        what = ", ".join(dict.fromkeys(change.what for change in one.changes if change.is_broader))
+        say(f"[yellow]![/yellow] {escape(one.purpose)}: a material change ({what}) makes {one.stale} consents stale")
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("consents would become stale: agree with --yes", param_hint="--yes")
+    typer.confirm("Apply it, and ask these people again?", abort=True)
 
 
 def _render_checked(file: Path, types: int, purposes: int, warnings: Sequence[Problem]) -> None:

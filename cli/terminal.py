@@ -25,7 +25,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from keys.errors import KeysError, KeyStoreUnavailable, RootKeyDenied, RootKeyUnavailable, StoreExists
-from privacy.errors import Conflict, KeysUnavailable, ManifestInvalid, PrivacyError
+from privacy.errors import Conflict, KeysUnavailable, ManifestInvalid, NoticeInvalid, PrivacyError
 from privacy.manifest import Problem
 from privacy.periods import Period
 from privacy.settings import Settings
@@ -61,7 +61,7 @@ def _fail(error: PrivacyError, as_json: bool) -> None:
     code = str(error.context.get("code") or error.code)
     if as_json:
         say_json(problem(error), to_stderr=True)
-    elif isinstance(error, ManifestInvalid) and (faults := faults_of(error)):
+    elif isinstance(error, ManifestInvalid | NoticeInvalid) and (faults := faults_of(error)):
         for fault in faults:
             say(placed(fault, "red"), to_stderr=True)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -72,8 +72,8 @@ def _fail(error: PrivacyError, as_json: bool) -> None:
     raise typer.Exit(1)
 
 
-def faults_of(error: ManifestInvalid) -> list[Problem]:
-    """The faults that the reader of the manifest found, in the order of their places."""
+def faults_of(error: ManifestInvalid | NoticeInvalid) -> list[Problem]:
+    """The faults that the reader of the manifest or the notice found, in the order of their places."""
     found = error.context.get("problems")
     return [one for one in found if isinstance(one, Problem)] if isinstance(found, list | tuple) else []
 
@@ -114,7 +114,7 @@ def _of_keys(error: KeysError) -> PrivacyError:
 def console(*, to_stderr: bool = False) -> Console:
     """A console on the stream as it is now; colours and a terminal's width only on a terminal."""
     stream = sys.stderr if to_stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
+    return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def say(text: str, *, to_stderr: bool = False) -> None:

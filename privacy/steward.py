@@ -16,6 +16,7 @@ from threading import Lock
 
 from sqlalchemy import select
 
+from keys.errors import KeyStoreNotReady
 from keys.keyring import Keyring
 from keys.kms import RootKey, create_root, open_root
 from keys.store import KeyStore
@@ -26,6 +27,7 @@ from privacy.errors import Conflict, Invalid, Refused, Unauthenticated
 from privacy.group import Call, Failure, Outcome, Request
 from privacy.principals import Directory
 from privacy.settings import Settings
+from privacy.signed_documents import Verifier
 from privacy.tables import revisions
 from privacy.vault import Vault
 from privacy.work import TERMINAL, Actor, NeedsItsOwn, Work, flush, gather
@@ -230,6 +232,27 @@ class Steward:
             except Exception:  # noqa: BLE001 - any failure means: not ready
                 found[name] = False
         return found
+
+
+def own_verifier(settings: Settings) -> Verifier | None:
+    """The public half of the deployment's signing key, for what is verified offline; None without a deployment.
+
+    The key store and the root key are enough: the database of the data is not opened. Raises `KeysError`.
+    """
+    if not settings.home.exists():
+        return None
+    try:
+        store = KeyStore.open(settings.keystore_url)
+    except KeyStoreNotReady:
+        return None
+    try:
+        keyring = Keyring.open(store, open_root(settings.kms, settings.home))
+        try:
+            return keyring.signer.verifier
+        finally:
+            keyring.close()
+    finally:
+        store.close()
 
 
 def opened(settings: Settings) -> Steward:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import Final, Literal
 from uuid import uuid4
 
 import pytest
 
 from privacy import errors
-from privacy.client import Decision, NewRecord, OfRecord, OfSubject, PrivacyClient, Record, StoredRecord, Withheld
+from privacy.client import (
+    Choice,
+    Decision,
+    NewRecord,
+    OfRecord,
+    OfSubject,
+    PrivacyClient,
+    Record,
+    Standing,
+    StoredRecord,
+    Withheld,
+)
 from privacy.errors import PrivacyError
 from tests.server import serve_as
 from tests.world import PERSON, PHONE, World
 
 SOON = timedelta(minutes=1)
+MISSING: Final[Mapping[Literal["zh", "en"], str]] = {
+    "zh": "缺少该个人对“营销”的同意",
+    "en": "The person's consent to Marketing is missing",
+}
 
 
 def test_the_client_drives_every_route(world: World) -> None:
@@ -21,13 +39,17 @@ def test_the_client_drives_every_route(world: World) -> None:
         with (
             server.client(world.keys["platform"]) as platform,
             server.client(world.keys["desk"]) as desk,
+            server.client(world.keys["operator"]) as operator,
             server.client(world.keys["auditor"]) as auditor,
         ):
             subject = _subjects(platform)
             stored = _records(platform, desk, subject)
             _decisions(desk, subject)
             _batches(platform, desk, subject)
+            _notices(platform)
             _consents(platform, subject, stored)
+            _choices(platform)
+            _standing(platform, operator, stored, subject)
             _declared(platform)
             _events(auditor, subject, stored)
             _refusals(platform, desk, auditor, stored)
@@ -80,17 +102,37 @@ def _records(platform: PrivacyClient, desk: PrivacyClient, subject: str) -> Stor
 
 def _decisions(desk: PrivacyClient, subject: str) -> None:
     found = desk.decision(subject, purpose="customer-service", type="member")
+    unused = "The purpose Customer service has no declared use for this field"
+    withheld = found.withheld["email"]
+    assert withheld.why is not None
+    assert withheld.why.startswith(unused)
     assert found == Decision(
         purpose="customer-service",
         type="member",
         basis="contract",
         law=found.law,
         fields={"name": None, "phone": "phone", "id_number": "all"},
-        withheld=dict.fromkeys(("email", "joined_at"), Withheld("not-in-purpose", ("PIPL-6",))),
+        withheld=dict.fromkeys(("email", "joined_at"), Withheld("not-in-purpose", ("PIPL-6",), withheld.why)),
         refusal=None,
     )
     assert found.law
     assert found.allowed
+
+
+def _notices(platform: PrivacyClient) -> None:
+    (published,) = platform.notices()
+    assert {"marketing", "membership"} <= set(published.purposes)
+    chinese, english = (platform.notice(published.version, language=language) for language in ("zh-CN", "en"))
+    assert (chinese.published, chinese.language, english.language) == (published, "zh", "en")
+    assert set(chinese.languages) == {"zh", "en"}
+    for notice in (chinese, english):
+        assert sha256(notice.text.encode()).hexdigest() == notice.digest
+        shown = notice.texts["marketing"]
+        assert sha256(shown.text.encode()).hexdigest() == shown.digest
+        assert any(row["purpose"] == "marketing" for row in notice.collected)
+        assert any(row["recipient"] == "sms-gateway" for row in notice.shared)
+    with pytest.raises(errors.NotFound):
+        platform.notice("no-such-version")
 
 
 def _batches(platform: PrivacyClient, desk: PrivacyClient, subject: str) -> None:
@@ -118,20 +160,85 @@ def _consents(platform: PrivacyClient, subject: str, stored: StoredRecord) -> No
     with pytest.raises(errors.ConsentMissing) as missing:
         platform.read(stored.id, purpose="marketing")
     assert "PIPL-13-1" in missing.value.law
-    decided = platform.decision(subject, purpose="marketing", type="member")
-    assert not decided.allowed
+    for language, sentence in MISSING.items():
+        decided = platform.decision(subject, purpose="marketing", type="member", language=language)
+        assert decided.refusal is not None
+        assert (decided.allowed, decided.refusal.code) == (False, "consent-missing")
+        assert decided.refusal.detail.startswith(sentence)
+        assert decided.withheld["phone"].why == decided.refusal.detail
     given = platform.give_consent(
-        subject, purpose="marketing", notice="2026-01", language="zh-CN", separate=True, channel="app"
+        subject, purpose="marketing", notice="1", language="zh-CN", separate=True, channel="app"
     )
-    assert (given.purpose, given.state, given.notice, given.separate) == ("marketing", "given", "2026-01", True)
+    assert (given.purpose, given.state, given.notice, given.separate) == ("marketing", "given", "1", True)
     assert given.expires_at is not None
-    assert platform.read(stored.id, purpose="marketing").data == {"phone": PHONE}
+    receipt = platform.receipt(subject, given.id)
+    assert receipt["@type"] == "dpv:ConsentReceipt"
+    assert platform.receipt(subject, given.id, format="kantara")["piiPrincipalId"] == subject
+    assert platform.read(stored.id, purpose="marketing", recipient="sms-gateway").data == {"phone": PHONE}
+    first = next(platform.records(subject, purpose="marketing", recipient="sms-gateway"))
+    assert (first.id, first.data) == (stored.id, {"phone": PHONE})
+    (undeclared,) = platform.read_batch([OfRecord(stored.id)], purpose="marketing", recipient="courier")
+    assert isinstance(undeclared, errors.UndeclaredRecipient)
+    between = datetime.now(UTC)
     gone = platform.withdraw_consent(subject, purpose="marketing", channel="app")
-    assert (gone.id, gone.state) == (given.id, "withdrawn")
-    with pytest.raises(errors.ConsentMissing):
+    assert (gone.id, gone.state, gone.told) == (given.id, "withdrawn", ("sms-gateway",))
+    with pytest.raises(errors.ConsentMissing) as withdrawn:
         platform.read(stored.id, purpose="marketing")
-    assert [(one.purpose, one.state) for one in platform.consents(subject)] == [("marketing", "withdrawn")]
+    assert withdrawn.value.context["state"] == "withdrawn"
+    (now,) = platform.consents(subject)
+    assert (now.state, now.is_valid, now.recorded_by) == ("withdrawn", False, "platform")
+    (then,) = platform.consents(subject, at=between, purpose="marketing")
+    assert (then.state, then.is_valid, then.language) == ("given", True, "zh-CN")
     assert [one.state for one in platform.consents(subject, history=True)] == ["given", "withdrawn"]
+    with pytest.raises(errors.CoolOff) as early:
+        platform.request_consent(subject, purpose="marketing")
+    assert datetime.fromisoformat(str(early.value.context["until"])) > between + timedelta(days=150)
+    with pytest.raises(errors.NoticeMissing):
+        platform.give_consent(subject, purpose="marketing", notice="2001-01")
+
+
+def _choices(platform: PrivacyClient) -> None:
+    guardian = platform.create_subject().id
+    child = platform.create_subject(born=date(datetime.now(UTC).year - 10, 1, 1), guardian=guardian).id
+    with pytest.raises(errors.GuardianConsentMissing):
+        platform.record_choices(child, [Choice("marketing")])
+    (done,) = platform.record_choices(
+        child, [Choice("marketing", language="en", guardian=guardian, separate=True, channel="web")]
+    )
+    assert (done.state, done.by_guardian, done.separate, done.channel) == ("given", True, True, "web")
+    with pytest.raises(errors.Invalid):
+        platform.record_choices(child, [Choice("marketing"), Choice("marketing", "refused")])
+    assert platform.request_consent(guardian, purpose="marketing", language="zh", channel="web").state == "requested"
+    put_off = platform.give_consent(guardian, purpose="marketing", decision="deferred", text="以后再说", language="zh")
+    assert put_off.state == "deferred"
+    assert platform.decision(child, purpose="marketing", type="member").allowed
+
+
+def _standing(platform: PrivacyClient, operator: PrivacyClient, stored: StoredRecord, subject: str) -> None:
+    now = datetime.now(UTC)
+    basis = platform.record_basis(subject, purpose="membership", starts_at=now - timedelta(days=9), reference="C-1")
+    assert (basis.purpose, basis.basis, basis.ends_at) == ("membership", "contract", None)
+    ended = platform.end_basis(subject, purpose="membership", channel="app")
+    assert ended.ends_at is not None
+    with pytest.raises(errors.BasisNotInForce):
+        platform.read(stored.id, purpose="membership")
+    platform.record_basis(subject, purpose="membership", starts_at=now, ends_at=now + timedelta(days=9))
+    assert platform.object_to(subject, purpose="membership", reason="no more", channel="app").objected_at is not None
+    with pytest.raises(errors.Objected):
+        platform.read(stored.id, purpose="membership")
+    with pytest.raises(errors.Forbidden):
+        platform.lift_objection(subject, purpose="membership")
+    assert operator.lift_objection(subject, purpose="membership").objected_at is None
+    whole = platform.restrict(subject, reason="contested")
+    assert whole == Standing(None, restricted_at=whole.restricted_at)
+    assert platform.subject(subject).restricted_at == whole.restricted_at is not None
+    assert platform.restrict(subject, purpose="membership").restricted_at is not None
+    with pytest.raises(errors.Restricted):
+        platform.read(stored.id, purpose="membership")
+    assert [one.purpose for one in platform.standing(subject)] == [None, "membership"]
+    operator.lift_restriction(subject, reason="settled")
+    operator.lift_restriction(subject, purpose="membership")
+    assert platform.read(stored.id, purpose="membership").id == stored.id
 
 
 def _declared(platform: PrivacyClient) -> None:

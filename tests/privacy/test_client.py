@@ -21,16 +21,22 @@ from hypothesis import strategies as st
 import privacy.client
 from privacy import errors
 from privacy.client import (
+    Choice,
     Consent,
     Decision,
     Event,
     Hit,
     NewRecord,
+    Notice,
+    NoticeText,
     OfRecord,
     OfSubject,
     PrivacyClient,
+    PublishedNotice,
     Purpose,
     Record,
+    Refusal,
+    Standing,
     StoredRecord,
     Subject,
     Value,
@@ -40,6 +46,7 @@ from privacy.client import (
 SUBJECT = UUID("0198c5d2-0000-7000-8000-000000000001")
 RECORD = UUID("0198c5d2-0000-7000-8000-000000000002")
 SOURCE = Path(privacy.client.__file__)
+SOURCES = (SOURCE, SOURCE.with_name("client_shapes.py"), SOURCE.with_name("client_wire.py"))
 SECRET = "秘密-13800138000"
 Answer = httpx.Response | type[httpx.TransportError]
 
@@ -113,7 +120,7 @@ CONSENT = {
     "separate": True,
     "at": "2026-01-01T00:00:00+00:00",
 }
-CONSENT_GIVEN = Consent("c1", "marketing", "given", datetime(2026, 1, 1, tzinfo=UTC), None, None, None, True)
+CONSENT_GIVEN = Consent("c1", "marketing", "given", datetime(2026, 1, 1, tzinfo=UTC), separate=True)
 
 
 # --- what each method sends and understands
@@ -295,7 +302,9 @@ def test_a_batch_answer_of_another_length_is_not_guessed_at() -> None:
         network.client().read_batch([OfRecord(RECORD)], purpose="membership")
 
 
-def test_a_decision_names_fields_masks_and_the_law_behind_a_no() -> None:
+def test_a_decision_names_fields_masks_and_says_in_a_sentence_what_is_missing() -> None:
+    missing = "缺少该个人对“营销”的同意（《个人信息保护法》第十三条）。"
+    unused = "“营销”这一目的未声明使用此字段（《个人信息保护法》第六条）。"
     network = Network(
         ok(
             {
@@ -306,13 +315,13 @@ def test_a_decision_names_fields_masks_and_the_law_behind_a_no() -> None:
                 "fields": {
                     "name": {"give": "clear", "mask": None, "code": None, "law": []},
                     "phone": {"give": "masked", "mask": "phone"},
-                    "id_number": {"give": "withheld", "code": "not-in-purpose", "law": ["PIPL-6"]},
+                    "id_number": {"give": "withheld", "code": "not-in-purpose", "law": ["PIPL-6"], "why": unused},
                 },
-                "refusal": {"code": "consent-missing", "law": ["PIPL-14"]},
+                "refusal": {"code": "consent-missing", "law": ["PIPL-14"], "detail": missing, "needed": ["export"]},
             }
         )
     )
-    decision = network.client().decision(SUBJECT, purpose="marketing", type="member")
+    decision = network.client().decision(SUBJECT, purpose="marketing", type="member", recipient="mall", language="zh")
     assert not decision.allowed
     assert decision == Decision(
         "marketing",
@@ -320,9 +329,33 @@ def test_a_decision_names_fields_masks_and_the_law_behind_a_no() -> None:
         "consent",
         ("PIPL-13-1",),
         {"name": None, "phone": "phone"},
-        {"id_number": Withheld("not-in-purpose", ("PIPL-6",))},
-        Withheld("consent-missing", ("PIPL-14",)),
+        {"id_number": Withheld("not-in-purpose", ("PIPL-6",), unused)},
+        Refusal("consent-missing", ("PIPL-14",), missing, ("export",)),
     )
+    (request,) = network.requests
+    assert request.headers["Accept-Language"] == "zh"
+    assert dict(request.url.params) == {"purpose": "marketing", "type": "member", "recipient": "mall"}
+
+
+def test_a_client_speaks_its_language_and_one_question_may_be_in_another() -> None:
+    network = Network(ok({"id": "s1"}), ok({"purpose": "p", "type": "t", "fields": {}}))
+    client = PrivacyClient("https://p.example", "k", language="zh", transport=httpx.MockTransport(network))
+    client.subject("s1")
+    client.decision("s1", purpose="p", type="t", language="en")
+    assert [request.headers["Accept-Language"] for request in network.requests] == ["zh", "en"]
+
+
+def test_who_will_receive_the_data_is_named_in_every_read() -> None:
+    network = Network(ok(FOUND), ok({"items": [FOUND]}), ok({"items": [{"status": 200, "records": []}]}))
+    client = network.client()
+    client.read(RECORD, purpose="p", recipient="mall")
+    list(client.records(SUBJECT, purpose="p", recipient="mall"))
+    client.read_batch([OfSubject(SUBJECT)], purpose="p", recipient="mall")
+    assert [request.url.params.get("recipient") for request in network.requests] == ["mall", "mall", None]
+    assert network.sent == {"purpose": "p", "items": [{"subject_id": str(SUBJECT)}], "recipient": "mall"}
+
+
+# --- consent
 
 
 def test_consent_is_given_withdrawn_and_listed() -> None:
@@ -340,6 +373,195 @@ def test_consent_is_given_withdrawn_and_listed() -> None:
     assert network.sent == {"channel": "app"}
     assert client.consents(SUBJECT, history=True) == [CONSENT_GIVEN]
     assert network.requests[2].url.params["history"] == "true"
+
+
+WHOLE_CHOICE = {
+    "purpose": "partner-offers",
+    "decision": "given",
+    "notice": "2026-01",
+    "language": "zh-CN",
+    "recipient": "mall",
+    "categories": ["pd:Name", "pd:TelephoneNumber"],
+    "separate": True,
+    "written": True,
+    "explicit": True,
+    "guardian": str(RECORD),
+    "channel": "web",
+    "text": "同意向合作商城提供姓名和手机号",
+}
+
+
+def test_everything_of_a_consent_is_sent_and_everything_of_the_answer_is_read() -> None:
+    answer = CONSENT | {
+        "recipient": "mall", "categories": ["pd:Name"], "written": True, "explicit": True, "by_guardian": True,
+        "channel": "web", "told": ["sms-gateway"], "task_id": "t1", "kept_for": {"membership": "contract"},
+        "event_id": "e1", "digest": "ab", "recorded_by": "community", "is_valid": True, "language": "zh-CN",
+    }  # fmt: skip
+    network = Network(ok(answer, 201))
+    found = network.client().give_consent(
+        SUBJECT,
+        purpose="partner-offers",
+        notice="2026-01",
+        language="zh-CN",
+        recipient="mall",
+        categories=["pd:Name", "pd:TelephoneNumber"],
+        separate=True,
+        written=True,
+        explicit=True,
+        guardian=RECORD,
+        channel="web",
+        text="同意向合作商城提供姓名和手机号",
+    )
+    assert network.sent == WHOLE_CHOICE
+    assert (found.recipient, found.categories, found.channel, found.language) == ("mall", ("pd:Name",), "web", "zh-CN")
+    assert (found.separate, found.written, found.explicit, found.by_guardian) == (True,) * 4
+    assert (found.told, found.task_id, found.kept_for) == (("sms-gateway",), "t1", {"membership": "contract"})
+    assert (found.event_id, found.digest, found.recorded_by, found.is_valid) == ("e1", "ab", "community", True)
+
+
+def test_several_choices_are_one_request_and_each_a_consent_of_its_own() -> None:
+    network = Network(ok({"items": [CONSENT, CONSENT | {"id": "c2", "purpose": "news", "state": "refused"}]}, 201))
+    whole = Choice(
+        "partner-offers", "given", "2026-01", "zh-CN", "mall", ("pd:Name", "pd:TelephoneNumber"), separate=True,
+        written=True, explicit=True, guardian=RECORD, channel="web", text="同意向合作商城提供姓名和手机号",
+    )  # fmt: skip
+    found = network.client().record_choices(SUBJECT, [whole, Choice("news", "refused")])
+    assert [(one.id, one.state) for one in found] == [("c1", "given"), ("c2", "refused")]
+    assert network.sent == {"choices": [WHOLE_CHOICE, {"purpose": "news", "decision": "refused"}]}
+    assert "Idempotency-Key" in network.requests[0].headers
+    assert "合作商城" not in repr(whole)
+
+
+def test_asking_again_too_early_says_until_when() -> None:
+    network = Network(ok(CONSENT | {"state": "requested"}, 201), problem(409, "cool-off", until="2027-01-01T00:00:00Z"))
+    client = network.client()
+    assert client.request_consent(SUBJECT, purpose="marketing", language="zh-CN", channel="app").state == "requested"
+    assert network.sent == {
+        "purpose": "marketing",
+        "decision": "requested",
+        "language": "zh-CN",
+        "channel": "app",
+    }
+    with pytest.raises(errors.CoolOff) as refused:
+        client.request_consent(SUBJECT, purpose="marketing")
+    assert refused.value.context["until"] == "2027-01-01T00:00:00Z"
+
+
+def test_a_withdrawal_needs_nothing_and_may_name_a_recipient() -> None:
+    network = Network(ok(CONSENT | {"state": "withdrawn"}))
+    client = network.client()
+    client.withdraw_consent(SUBJECT, purpose="marketing")
+    client.withdraw_consent(SUBJECT, purpose="marketing", recipient="mall")
+    assert network.requests[0].content == b""
+    assert network.sent == {"recipient": "mall"}
+
+
+def test_how_consents_stood_is_asked_with_an_instant_and_a_purpose() -> None:
+    network = Network(ok({"items": [CONSENT | {"state": "expired", "is_valid": False}]}))
+    (found,) = network.client().consents(SUBJECT, at=datetime(2026, 5, 1, 8, tzinfo=UTC), purpose="marketing")
+    assert (found.state, found.is_valid) == ("expired", False)
+    assert dict(network.requests[0].url.params) == {"at": "2026-05-01T08:00:00+00:00", "purpose": "marketing"}
+
+
+def test_a_receipt_comes_as_it_was_signed() -> None:
+    document: dict[str, object] = {
+        "@type": "dpv:ConsentReceipt",
+        "proof": {"proofValue": "z1"},
+        "new": [1, None, "回执"],
+    }
+    network = Network(ok(document))
+    client = network.client()
+    assert client.receipt(SUBJECT, "c1") == document
+    client.receipt(SUBJECT, "c1", format="kantara")
+    assert [request.url.params["format"] for request in network.requests] == ["dpv", "kantara"]
+    assert network.requests[0].url.path == f"/v1/subjects/{SUBJECT}/consents/c1/receipt"
+
+
+PUBLISHED = {
+    "number": 2,
+    "version": "2026-01",
+    "published_at": "2026-01-01T00:00:00Z",
+    "manifest_version": 3,
+    "generated": False,
+    "purposes": ["marketing"],
+    "material": ["marketing"],
+}
+NOTICE = PUBLISHED | {
+    "language": "zh",
+    "languages": ["zh", "en"],
+    "text": "# 告知",
+    "digest": "ab",
+    "texts": {"marketing": {"text": "营销", "digest": "cd"}},
+    "collected": [{"purpose": "marketing", "fields": ["手机号"]}],
+    "shared": [],
+}
+
+
+def test_a_notice_is_shown_in_the_language_asked_for() -> None:
+    network = Network(ok({"items": [PUBLISHED]}), ok(NOTICE))
+    client = network.client()
+    instant = datetime(2026, 1, 1, tzinfo=UTC)
+    published = PublishedNotice(2, "2026-01", instant, 3, False, ("marketing",), ("marketing",))
+    assert client.notices() == [published]
+    notice = client.notice("2026-01", language="zh-CN")
+    assert notice == Notice(
+        published,
+        "zh",
+        ("zh", "en"),
+        "# 告知",
+        "ab",
+        {"marketing": NoticeText("营销", "cd")},
+        ({"purpose": "marketing", "fields": ["手机号"]},),
+        (),
+    )
+    assert notice.version == "2026-01"
+    assert str(network.requests[1].url).endswith("/v1/notices/2026-01?language=zh-CN")
+
+
+STANDS: dict[str, tuple[Callable[[PrivacyClient], Standing], object]] = {
+    "bases": (
+        lambda client: client.record_basis(
+            SUBJECT,
+            purpose="membership",
+            starts_at=datetime(2026, 1, 1, tzinfo=UTC),
+            ends_at=datetime(2027, 1, 1, tzinfo=UTC),
+            reference="C-1",
+            channel="web",
+        ),
+        {
+            "purpose": "membership", "starts_at": "2026-01-01T00:00:00+00:00", "ends_at": "2027-01-01T00:00:00+00:00",
+            "reference": "C-1", "channel": "web",
+        },
+    ),
+    "bases/end": (lambda client: client.end_basis(SUBJECT, purpose="membership"), {"purpose": "membership"}),
+    "objections": (
+        lambda client: client.object_to(SUBJECT, purpose="m", reason=SECRET, channel="web"),
+        {"purpose": "m", "reason": SECRET, "channel": "web"},
+    ),
+    "objections/lift": (lambda client: client.lift_objection(SUBJECT, purpose="m"), {"purpose": "m"}),
+    "restrictions": (lambda client: client.restrict(SUBJECT), {}),
+    "restrictions/lift": (
+        lambda client: client.lift_restriction(SUBJECT, purpose="m", reason=SECRET),
+        {"purpose": "m", "reason": SECRET},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", STANDS)
+def test_what_stands_between_a_subject_and_a_purpose_is_recorded(path: str) -> None:
+    act, body = STANDS[path]
+    network = Network(ok({"purpose": "m", "objected_at": "2026-01-01T00:00:00Z"}, 201))
+    assert act(network.client()) == Standing("m", objected_at=datetime(2026, 1, 1, tzinfo=UTC))
+    (request,) = network.requests
+    assert (request.method, request.url.path) == ("POST", f"/v1/subjects/{SUBJECT}/{path}")
+    assert network.sent == body
+    assert "Idempotency-Key" in request.headers
+
+
+def test_what_stands_is_listed() -> None:
+    network = Network(ok({"items": [{"purpose": None, "restricted_at": "2026-01-01T00:00:00Z"}]}))
+    found = network.client().standing(SUBJECT)
+    assert found == [Standing(None, restricted_at=datetime(2026, 1, 1, tzinfo=UTC))]
 
 
 def test_events_are_filtered_by_the_service_and_keep_what_is_new() -> None:
@@ -697,11 +919,13 @@ def test_a_closed_client_sends_nothing() -> None:
 
 
 def test_the_client_imports_httpx_and_our_errors_and_nothing_else() -> None:
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
-    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules: set[str] = set()
+    for source in SOURCES:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     foreign = {module for module in modules if module.split(".")[0] not in sys.stdlib_module_names}
-    assert foreign == {"httpx", "privacy.errors"}
+    assert foreign == {"httpx", "privacy.errors", "privacy.client_shapes", "privacy.client_wire"}
 
 
 def test_importing_the_client_loads_nothing_else_of_ours_and_only_httpx_from_outside() -> None:
@@ -713,4 +937,4 @@ def test_importing_the_client_loads_nothing_else_of_ours_and_only_httpx_from_out
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=SOURCE.parents[1]
     )
     loaded = [name for name in json.loads(run.stdout) if name.split(".")[0] not in sys.stdlib_module_names]
-    assert loaded == ["privacy", "privacy.client", "privacy.errors"]
+    assert loaded == ["privacy", "privacy.client", "privacy.client_shapes", "privacy.client_wire", "privacy.errors"]

@@ -1,0 +1,455 @@
+"""What `privacy.client` takes and gives: values without behaviour, and how each is read out of an answer's JSON.
+
+`from_json` raises `PrivacyError` for an answer of another form, and never with what stood in it. Members that a
+later service adds are left aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from privacy.client_wire import (
+    Item,
+    Json,
+    Value,
+    mapping,
+    maybe_moment,
+    maybe_text,
+    moment,
+    number,
+    objects,
+    text,
+    texts,
+    unknown_form,
+)
+
+# --- what is asked
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """One item of `write_batch`; its `repr` leaves the data out."""
+
+    subject_id: str | UUID
+    type: str
+    purposes: Sequence[str]
+    data: Mapping[str, Value] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OfRecord:
+    """One item of `read_batch`: this record."""
+
+    record_id: str | UUID
+
+
+@dataclass(frozen=True, slots=True)
+class OfSubject:
+    """One item of `read_batch`: the subject's records, of one type or of all."""
+
+    subject_id: str | UUID
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a subject decided about one purpose: "given", "refused" or "deferred", or "requested" when it is asked.
+
+    `notice` is the version that was shown, the newest unless named, `language` the one it was shown in, `text` the
+    exact text where it was not the notice's own. `recipient`: one that needs a consent of its own. `categories`:
+    those consented to, all unless named. `separate`: asked for by itself (PIPL 23, 25, 26, 29, 39); `written`,
+    `explicit`: in writing, in so many words. `guardian`: the subject that consents for a child. `channel` says
+    where, like "app".
+    """
+
+    purpose: str
+    decision: str = "given"
+    notice: str | None = None
+    language: str | None = None
+    recipient: str | None = None
+    categories: Sequence[str] | None = None
+    separate: bool = False
+    written: bool = False
+    explicit: bool = False
+    guardian: str | UUID | None = None
+    channel: str | None = None
+    text: str | None = field(default=None, repr=False)
+
+
+# --- what is answered
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is told of a subject without a purpose: nothing personal, whatever it was created with."""
+
+    id: str
+    jurisdiction: str | None
+    created_at: datetime | None
+    restricted_at: datetime | None = None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            id=text(item, "id"),
+            jurisdiction=maybe_text(item, "jurisdiction"),
+            created_at=maybe_moment(item, "created_at"),
+            restricted_at=maybe_moment(item, "restricted_at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where a value was found; `record_id` is None for a subject's external id."""
+
+    subject_id: str
+    record_id: str | None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(text(item, "subject_id"), maybe_text(item, "record_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """`levels` names the level, L1 to L4, of each field stored."""
+
+    id: str
+    type: str
+    version: int
+    expires_at: datetime
+    levels: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        levels = mapping(item.get("levels"))
+        return cls(
+            id=text(item, "id"),
+            type=text(item, "type"),
+            version=number(item, "version"),
+            expires_at=moment(item, "expires_at"),
+            levels={name: text(levels, name) for name in levels},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Why a field is not given: the rule's stable code and the articles behind it.
+
+    `why` says it in one sentence; only decisions have it.
+    """
+
+    code: str
+    law: tuple[str, ...]
+    why: str | None = None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(text(item, "code"), texts(item, "law"), maybe_text(item, "why"))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the purpose may have of a record; its `repr` leaves the data out."""
+
+    id: str
+    subject_id: str
+    type: str
+    version: int
+    data: Mapping[str, Json] = field(repr=False)
+    withheld: Mapping[str, Withheld]
+
+    @classmethod
+    def from_json(cls, item: Item, *, subject_id: str | None = None) -> Self:
+        withheld = mapping(item.get("withheld"))
+        return cls(
+            id=text(item, "id"),
+            subject_id=subject_id or text(item, "subject_id"),
+            type=text(item, "type"),
+            version=number(item, "version"),
+            data=mapping(item.get("data")),
+            withheld={name: Withheld.from_json(mapping(why)) for name, why in withheld.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing would be given: `detail` says in one sentence what is missing and which article asks for it.
+
+    `needed` names what consent would have to be separate for, where that is missing.
+    """
+
+    code: str
+    law: tuple[str, ...]
+    detail: str
+    needed: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        detail = maybe_text(item, "detail") or ""
+        return cls(text(item, "code"), texts(item, "law"), detail, texts(item, "needed"))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a purpose would be given of a record type: each field with its mask, None for in clear.
+
+    `refusal` is set when nothing would be given at all. Its sentence, and those of the fields withheld, are in the
+    language that was asked for.
+    """
+
+    purpose: str
+    type: str
+    basis: str | None
+    law: tuple[str, ...]
+    fields: Mapping[str, str | None]
+    withheld: Mapping[str, Withheld]
+    refusal: Refusal | None
+
+    @property
+    def allowed(self) -> bool:
+        return self.refusal is None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        refusal = item.get("refusal")
+        given: dict[str, str | None] = {}
+        withheld: dict[str, Withheld] = {}
+        for name, fate in mapping(item.get("fields")).items():
+            how = mapping(fate)
+            match text(how, "give"):
+                case "clear" | "masked":
+                    given[name] = maybe_text(how, "mask")
+                case "withheld":
+                    withheld[name] = Withheld.from_json(how)
+                case _:
+                    raise unknown_form()
+        return cls(
+            purpose=text(item, "purpose"),
+            type=text(item, "type"),
+            basis=maybe_text(item, "basis"),
+            law=texts(item, "law"),
+            fields=given,
+            withheld=withheld,
+            refusal=None if refusal is None else Refusal.from_json(mapping(refusal)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A consent after what was just done, as it stands or stood, or one act of its history.
+
+    `state`: requested, given, renewed, refused, deferred, withdrawn, revoked, invalidated; in a list of what stands
+    also expired and stale. `recipient` None: the controller itself; `categories` None: all that its notice names.
+    Only what was just done has `told` (the recipients to be told), `task_id` (the erasure that it opened) and
+    `kept_for` (the purposes, with their bases, for which data is held all the same). Only a list has `event_id`,
+    `digest` (SHA-256 of the exact text shown, in hex) and `recorded_by`, only a list of what stands `is_valid`:
+    whether processing may rest on it.
+    """
+
+    id: str
+    purpose: str
+    state: str
+    at: datetime | None
+    expires_at: datetime | None = None
+    notice: str | None = None
+    language: str | None = None
+    separate: bool = False
+    written: bool = False
+    explicit: bool = False
+    by_guardian: bool = False
+    recipient: str | None = None
+    categories: tuple[str, ...] | None = None
+    channel: str | None = None
+    told: tuple[str, ...] = ()
+    task_id: str | None = None
+    kept_for: Mapping[str, str] = field(default_factory=dict)
+    event_id: str | None = None
+    digest: str | None = None
+    recorded_by: str | None = None
+    is_valid: bool | None = None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        kept = mapping(item.get("kept_for") or {})
+        return cls(
+            id=text(item, "id"),
+            purpose=text(item, "purpose"),
+            state=text(item, "state"),
+            at=maybe_moment(item, "at"),
+            expires_at=maybe_moment(item, "expires_at"),
+            notice=maybe_text(item, "notice"),
+            language=maybe_text(item, "language"),
+            separate=item.get("separate") is True,
+            written=item.get("written") is True,
+            explicit=item.get("explicit") is True,
+            by_guardian=item.get("by_guardian") is True,
+            recipient=maybe_text(item, "recipient"),
+            categories=None if item.get("categories") is None else texts(item, "categories"),
+            channel=maybe_text(item, "channel"),
+            told=texts(item, "told"),
+            task_id=maybe_text(item, "task_id"),
+            kept_for={name: text(kept, name) for name in kept},
+            event_id=maybe_text(item, "event_id"),
+            digest=maybe_text(item, "digest"),
+            recorded_by=maybe_text(item, "recorded_by"),
+            is_valid=None if item.get("is_valid") is None else item.get("is_valid") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands between a subject and a purpose besides consent; `purpose` is None for what concerns them all."""
+
+    purpose: str | None
+    basis: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    objected_at: datetime | None = None
+    restricted_at: datetime | None = None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            purpose=maybe_text(item, "purpose"),
+            basis=maybe_text(item, "basis"),
+            starts_at=maybe_moment(item, "starts_at"),
+            ends_at=maybe_moment(item, "ends_at"),
+            objected_at=maybe_moment(item, "objected_at"),
+            restricted_at=maybe_moment(item, "restricted_at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedNotice:
+    """A notice without its texts. `material` names purposes whose earlier consents it made stale by itself."""
+
+    number: int
+    version: str
+    published_at: datetime
+    manifest_version: int
+    generated: bool
+    purposes: tuple[str, ...]
+    material: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            number=number(item, "number"),
+            version=text(item, "version"),
+            published_at=moment(item, "published_at"),
+            manifest_version=number(item, "manifest_version"),
+            generated=item.get("generated") is True,
+            purposes=texts(item, "purposes"),
+            material=texts(item, "material"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeText:
+    """What is shown when consent to one purpose is asked, Markdown; `digest` is its SHA-256, in hex."""
+
+    text: str
+    digest: str
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(text(item, "text"), text(item, "digest"))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice in one language: the whole text, each purpose's own, and the lists of NDSMR 21 as rows.
+
+    `language` is "zh" or "en"; `languages` are those there are.
+    """
+
+    published: PublishedNotice
+    language: str
+    languages: tuple[str, ...]
+    text: str
+    digest: str
+    texts: Mapping[str, NoticeText]
+    collected: tuple[Item, ...]
+    shared: tuple[Item, ...]
+
+    @property
+    def version(self) -> str:
+        return self.published.version
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        shown = mapping(item.get("texts"))
+        return cls(
+            published=PublishedNotice.from_json(item),
+            language=text(item, "language"),
+            languages=texts(item, "languages"),
+            text=text(item, "text"),
+            digest=text(item, "digest"),
+            texts={name: NoticeText.from_json(mapping(one)) for name, one in shown.items()},
+            collected=tuple(objects(item, "collected")),
+            shared=tuple(objects(item, "shared")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An entry of the audit log; `more` holds what the service tells besides, ids and names only."""
+
+    id: str
+    at: datetime
+    actor: str | None
+    action: str
+    subject: str | None
+    record: str | None
+    purpose: str | None
+    basis: str | None
+    outcome: str | None
+    fields: tuple[str, ...]
+    more: Mapping[str, Json]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            id=text(item, "id"),
+            at=moment(item, "at"),
+            actor=maybe_text(item, "actor"),
+            action=text(item, "action"),
+            subject=maybe_text(item, "subject"),
+            record=maybe_text(item, "record"),
+            purpose=maybe_text(item, "purpose"),
+            basis=maybe_text(item, "basis"),
+            outcome=maybe_text(item, "outcome"),
+            fields=texts(item, "fields"),
+            more={name: value for name, value in item.items() if name not in cls.__dataclass_fields__},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """A declared purpose; `keep` is an ISO 8601 duration, `more` the rest of its declaration."""
+
+    name: str
+    basis: str
+    law: tuple[str, ...]
+    keep: str | None
+    more: Mapping[str, Json]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            name=text(item, "name"),
+            basis=text(item, "basis"),
+            law=texts(item, "law"),
+            keep=maybe_text(item, "keep"),
+            more={name: value for name, value in item.items() if name not in cls.__dataclass_fields__},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    status: str
