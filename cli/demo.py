@@ -18,9 +18,12 @@ import httpx
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from cli.deployment import address
-from cli.sample import ANALYST, COMMUNITY, DESK, UNDECLARED, Report, Sample
+from cli.outcome import Report, Said
+from cli.people import IDENTITY, MARKETING, NEWSLETTER, PARTNER
+from cli.sample import ANALYST, COMMUNITY, DESK, UNDECLARED, Sample
 from cli.terminal import Json, console, reporting, say, service, show, table
 from privacy import principals
 from privacy.errors import Conflict, Invalid, Unauthenticated, Unavailable
@@ -97,7 +100,7 @@ def _prepare(file: Path) -> list[str]:
 
 
 _GRANTS: Final[Mapping[str, tuple[Role, tuple[str, ...], tuple[str, ...]]]] = {
-    COMMUNITY: (Role.SERVICE, ("membership", "marketing"), ("member",)),
+    COMMUNITY: (Role.SERVICE, ("membership", MARKETING, NEWSLETTER, PARTNER, IDENTITY), ("member",)),
     DESK: (Role.SERVICE, ("customer-service", "complaint-handling"), ("member", "interaction", "complaint")),
     ANALYST: (Role.SERVICE, ("statistics",), ("member", "interaction")),
     AUDITOR: (Role.AUDITOR, (), ()),
@@ -200,14 +203,6 @@ def _wait_until_ready(url: str) -> None:
 
 # --- the report
 
-_WHY: Final[Mapping[str, str]] = {
-    "consent-missing": "the purpose rests on consent, and these people have not given it",
-    "anonymised-only": "the purpose gets anonymised releases, never a person's record",
-    "not-granted": "this component was never granted the purpose",
-    "undeclared-purpose": "the manifest declares no such purpose",
-    "no-lawful-basis": "the law of the place knows no basis for it",
-}
-
 
 def _json(report: Report) -> dict[str, object]:
     return {
@@ -215,7 +210,12 @@ def _json(report: Report) -> dict[str, object]:
         "created": report.created,
         "languages": report.languages,
         "stored": report.stored,
-        "consents": report.consents,
+        "notice": report.notice,
+        "consents": [
+            {"purpose": kind.purpose, "language": kind.language, "state": kind.state, "count": count}
+            for kind, count in report.consents.items()
+        ],
+        "restricted": report.restricted,
         "searches": {"made": report.searched, "found": report.found},
         "disclosed": {
             purpose: {"records": one.records, "values": one.values, "masked": one.masked, "masks": one.masks}
@@ -227,6 +227,7 @@ def _json(report: Report) -> dict[str, object]:
                 "purpose": kind.purpose,
                 "code": kind.code,
                 "law": kind.law,
+                "why": {"en": kind.sentence, "zh": report.chinese.get(kind, "")},
                 "count": count,
             }
             for kind, count in report.refused.items()
@@ -235,30 +236,55 @@ def _json(report: Report) -> dict[str, object]:
     }
 
 
+_SPOKEN: Final[Mapping[str, str]] = {"zh": "Chinese", "en": "English"}
+_STATES: Final = ("given", "renewed", "refused", "deferred", "withdrawn")
+
+
 def _render(report: Report) -> None:
-    spoken = {"zh": "Chinese", "en": "English"}
     say("")
-    who = ", ".join(f"{count} {spoken.get(name, name)}" for name, count in report.languages.items())
+    who = ", ".join(f"{count} {_SPOKEN.get(name, name)}" for name, count in report.languages.items())
     say(f"[bold]Data subjects[/bold]  {report.subjects} ({who}), {report.created} of them new")
     what = ", ".join(f"{count} {name}" for name, count in report.stored.items() if count) or "nothing new"
     say(f"[bold]Stored[/bold]         {what}")
-    asked = ", ".join(f"{count} {name}" for name, count in report.consents.items()) or "nothing new"
-    say(f"[bold]Consent[/bold]        {asked}")
     say(f"[bold]Searched[/bold]       {report.found} of {report.searched} callers found by telephone number")
-    disclosed = table("Disclosed for", "Records", "Values", "of them masked", "Masks")
-    for purpose, one in report.disclosed.items():
-        masks = ", ".join(f"{name}: {mask}" for name, mask in one.masks.items())
-        disclosed.add_row(purpose, str(one.records), str(one.values), str(one.masked), masks)
-    refused = table("Refused to", "for", "Times", "Code", "Why", "Law")
-    for kind, count in report.refused.items():
-        why = _WHY.get(kind.code, "")
-        refused.add_row(kind.component, kind.purpose, str(count), f"[red]{kind.code}[/red]", why, ", ".join(kind.law))
-    screen = console()
-    for made in (disclosed, refused):
+    asked = sum(report.consents.values())
+    say(f"[bold]Consent[/bold]        {asked or 'no new'} acts, under notice {escape(report.notice)}")
+    for made in (*_consents(report), _disclosed(report), _refused(report)):
         say("")
-        screen.print(made)
+        console().print(made)
     say("")
     say(f"[dim]{report.seconds:.1f} s; every disclosure and every refusal above is in the audit log[/dim]")
+
+
+def _consents(report: Report) -> Iterator[Table]:
+    """How many acts of each state, by purpose and the language that people were asked in; nothing for none."""
+    states = [state for state in _STATES if any(kind.state == state for kind in report.consents)]
+    rows = sorted({(kind.purpose, kind.language) for kind in report.consents})
+    if not rows:
+        return
+    made = table("Consent to", "in", *states)
+    for purpose, language in rows:
+        counts = (report.consents.get(Said(purpose, language, state), 0) for state in states)
+        made.add_row(purpose, _SPOKEN.get(language, language), *(str(count or "") for count in counts))
+    yield made
+
+
+def _disclosed(report: Report) -> Table:
+    made = table("Disclosed for", "Records", "Values", "of them masked", "Masks")
+    for purpose, one in report.disclosed.items():
+        masks = ", ".join(f"{name}: {mask}" for name, mask in one.masks.items())
+        made.add_row(purpose, str(one.records), str(one.values), str(one.masked), masks)
+    return made
+
+
+def _refused(report: Report) -> Table:
+    """Each kind of refusal with its sentence in both languages."""
+    made = table("Refused to", "for", "Times", "Code", "Why")
+    for kind, count in report.refused.items():
+        said = dict.fromkeys(one for one in (kind.sentence, report.chinese.get(kind, "")) if one)
+        why = "\n".join(map(escape, said))
+        made.add_row(kind.component, kind.purpose, str(count), f"[red]{kind.code}[/red]", why)
+    return made
 
 
 def _say_what_to_try(url: str, held: Mapping[str, str], subject: str, file: Path) -> None:

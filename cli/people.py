@@ -1,7 +1,10 @@
 """Invented people for the demonstration: half of them Chinese, half of them British, the same for a seed.
 
-Names and addresses are Faker's. Mail addresses stand in RFC 2606 domains, British telephone numbers in the
-ranges that Ofcom keeps for drama; Chinese numbers have no such range and are drawn at random.
+Names and addresses are Faker's, and so is the place in a Chinese identity number. Mail addresses stand in RFC 2606
+domains, British telephone numbers in the ranges that Ofcom keeps for drama; Chinese numbers have no such range and
+are drawn at random.
+
+One of them is thirteen years old today, whenever that is, and has another for a guardian.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
 from faker import Faker
@@ -18,8 +21,18 @@ from faker import Faker
 _DRAMA: Final = ("+44 7700 900{:03}", "+44 1632 960{:03}", "+44 20 7946 0{:03}", "+44 113 496 0{:03}")
 _YEARS: Final = (1950, 2007)
 _JOINED: Final = (2019, 2025)
+CHILD: Final = 5
+GUARDIAN: Final = 3
+_CHILD_AGE: Final = 13
+_CHILD_DAYS: Final = 200  # after the last birthday
 
 Language = Literal["zh", "en"]
+Decision = Literal["given", "refused", "deferred"]
+
+MARKETING: Final = "marketing"
+NEWSLETTER: Final = "community-newsletter"
+PARTNER: Final = "partner-offers"
+IDENTITY: Final = "identity-verification"
 
 _REASONS: Final[dict[Language, tuple[str, ...]]] = {
     "zh": ("朋友推荐", "想参加线下活动", "希望获得会员优惠", "关注产品更新"),
@@ -29,7 +42,10 @@ _REASONS: Final[dict[Language, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One invented person, as the community platform knows them."""
+    """One invented person, as the community platform knows them.
+
+    `guardian` is the number of a child's guardian. British people have no identity number.
+    """
 
     number: int
     language: Language
@@ -41,6 +57,8 @@ class Person:
     born: date = field(repr=False)
     joined: date = field(repr=False)
     reason: str = field(repr=False)
+    id_number: str | None = field(default=None, repr=False)
+    guardian: int | None = None
 
     @property
     def external_id(self) -> str:
@@ -68,6 +86,9 @@ def people(count: int, seed: int) -> Iterator[Person]:
     for number in range(1, count + 1):
         born = date(dice.randint(*_YEARS), dice.randint(1, 12), dice.randint(1, 28))
         joined = date(dice.randint(*_JOINED), dice.randint(1, 12), dice.randint(1, 28))
+        guardian = GUARDIAN if number == CHILD else None
+        if guardian is not None:
+            born, joined = _child()
         if number % 2:
             phone = chinese.phone_number()
             while phone in taken:
@@ -84,6 +105,8 @@ def people(count: int, seed: int) -> Iterator[Person]:
                 born=born,
                 joined=joined,
                 reason=dice.choice(_REASONS["zh"]),
+                id_number=_id_number(chinese.ssn(), born),
+                guardian=guardian,
             )
         else:
             name = british.name()
@@ -100,6 +123,19 @@ def people(count: int, seed: int) -> Iterator[Person]:
                 joined=joined,
                 reason=dice.choice(_REASONS["en"]),
             )
+
+
+def _child() -> tuple[date, date]:
+    """When the child was born, and when it joined."""
+    birthday = datetime.now(UTC).date() - timedelta(days=_CHILD_DAYS)
+    return birthday.replace(year=birthday.year - _CHILD_AGE, day=min(birthday.day, 28)), birthday
+
+
+def _id_number(drawn: str, born: date) -> str:
+    """An identity number (GB 11643) with the place of the one drawn, and the right birth date and check character."""
+    digits = f"{drawn[:6]}{born:%Y%m%d}{drawn[14:17]}"
+    weighted = sum(int(digit) * pow(2, 17 - place, 11) for place, digit in enumerate(digits))  # ISO 7064 MOD 11-2
+    return digits + "10X98765432"[weighted % 11]
 
 
 _SAID: Final[dict[Language, tuple[tuple[str, bool], ...]]] = {
@@ -141,6 +177,28 @@ def talks(person: Person, seed: int) -> list[Talk]:
     ]
 
 
-def marketing_choice(person: Person, seed: int) -> Literal["given", "refused"] | None:
-    """What this person said about marketing; None when they were not asked."""
-    return random.Random(f"{seed}/{person.number}/marketing").choice(("given", "given", "refused", None, None))  # noqa: S311 - nothing secret
+def decisions(person: Person, seed: int) -> dict[str, Decision]:
+    """What this person said about each purpose that they were asked about: nobody is asked about everything."""
+    if person.guardian is not None:
+        return {MARKETING: "given"}
+    dice = random.Random(f"{seed}/{person.number}/consent")  # noqa: S311 - nothing secret
+    marketing: Decision = dice.choice(("given", "given", "refused"))
+    newsletter: Decision = dice.choice(("given", "refused", "deferred"))
+    partner: Decision = "given" if dice.random() < 1 / 8 else "refused"
+    identity: Decision | None = dice.choice(("given", "given", "refused", "deferred", None, None))
+    is_asked, is_asked_more = dice.random() < 2 / 3, dice.random() < 1 / 2
+    if not is_asked:
+        return {}
+    said: dict[str, Decision] = {MARKETING: marketing}
+    if is_asked_more:
+        said |= {NEWSLETTER: newsletter, PARTNER: partner}
+    if person.id_number is not None and identity is not None:
+        said[IDENTITY] = identity
+    return said
+
+
+def withdraws(person: Person, seed: int) -> bool:
+    """Whether this person gave consent to marketing and took it back later."""
+    if person.guardian is not None or decisions(person, seed).get(MARKETING) != "given":
+        return False
+    return random.Random(f"{seed}/{person.number}/withdrawal").random() < 1 / 8  # noqa: S311 - nothing secret

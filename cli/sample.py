@@ -1,8 +1,9 @@
 """Three components outside the service, at work: they know its REST client and nothing else of it.
 
-A community platform registers members and asks them about marketing. An interaction desk finds callers by
-their telephone number, writes down what they said, and reads it back. An analyst asks for people's records
-and gets none. Run again, they find what is there and add only what is missing.
+A community platform registers members, shows each the notice in their language, and records what they decide about
+each purpose; it keeps the identity number of those alone who consented to just that. An interaction desk finds
+callers by their telephone number, writes down what they said, and stops its own work for one who contests it.
+An analyst asks for people's records and gets none. Run again, they find what is there and add only what is missing.
 """
 
 from __future__ import annotations
@@ -11,22 +12,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
-from cli.people import Person, Talk, marketing_choice, people, talks
-from privacy.client import NewRecord, OfSubject, PrivacyClient, Record, Value
-from privacy.errors import Conflict, PrivacyError, Unavailable
+from cli.outcome import Disclosed, Refusal, Report
+from cli.people import IDENTITY, MARKETING, PARTNER, Language, Person, Talk, decisions, people, talks, withdraws
+from privacy.client import Choice, Consent, NewRecord, Notice, OfSubject, PrivacyClient, Record, Value
+from privacy.errors import Conflict, ConsentMissing, NotFound, PrivacyError, Restricted, Unavailable
 
 COMMUNITY: Final = "demo-community"
 DESK: Final = "demo-desk"
 ANALYST: Final = "demo-analyst"
 UNDECLARED: Final = "credit-scoring"  # what nobody may have the data for
+MALL: Final = "partner-mall"  # another controller: it needs a consent of its own (PIPL 23)
+RESTRICTED: Final = 4  # the number of the person who contests what is held
+_PAUSED: Final = "customer-service"
 _BATCH: Final = 100
 _AT_ONCE: Final = 8  # calls that wait together share the service's commits
 _ANALYSED: Final = 25
+# What is asked on a page of its own, or must be (PIPL 14, 23, 29).
+_SEPARATE: Final = frozenset({IDENTITY, PARTNER})
+_TAGS: Final[Mapping[Language, str]] = {"zh": "zh-CN", "en": "en"}
 # Whether it is a complaint -> for what purpose, and as which record type, the desk keeps what was said.
 _KEPT_AS: Final = {False: ("customer-service", "interaction"), True: ("complaint-handling", "complaint")}
 
@@ -40,49 +47,6 @@ class Steps(Protocol):
     def step(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]: ...
 
 
-@dataclass(slots=True)
-class Disclosed:
-    """What one purpose got: records, values, and how many of the values came through a mask."""
-
-    records: int = 0
-    values: int = 0
-    masked: int = 0
-    masks: dict[str, str] = field(default_factory=dict)  # field -> mask
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One kind of refusal: who asked for what purpose, and the rule and law that said no."""
-
-    component: str
-    purpose: str
-    code: str
-    law: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Report:
-    """What happened, in counts: nothing in it is personal."""
-
-    subjects: int = 0
-    created: int = 0
-    languages: dict[str, int] = field(default_factory=dict)
-    stored: dict[str, int] = field(default_factory=dict)
-    consents: dict[str, int] = field(default_factory=dict)
-    searched: int = 0
-    found: int = 0
-    disclosed: dict[str, Disclosed] = field(default_factory=dict)
-    refused: dict[Refusal, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def refuse(self, component: str, purpose: str, error: PrivacyError) -> None:
-        kind = Refusal(component, purpose, str(error.context.get("code") or error.code), error.law)
-        self.refused[kind] = self.refused.get(kind, 0) + 1
-
-    def store(self, what: str, count: int) -> None:
-        self.stored[what] = self.stored.get(what, 0) + count
-
-
 class Sample:
     """The components and the people they know. `keys` holds an API key for each component."""
 
@@ -90,6 +54,9 @@ class Sample:
         self._people = list(people(count, seed))
         self._seed = seed
         self._ids: dict[int, str] = {}  # the platform's number of a person -> the service's subject
+        self._new: set[int] = set()  # who was registered just now
+        self._notices: dict[Language, Notice] = {}
+        self._examples: dict[Refusal, tuple[PrivacyClient, str, str, str | None]] = {}
         self._report = Report()
         self._stack = ExitStack()
         self._community, self._desk, self._analyst = (
@@ -108,7 +75,11 @@ class Sample:
         self._stack.close()
 
     def is_there(self) -> bool:
-        """Whether an earlier run came to its end: the last thing that it writes is the last caller's talk."""
+        """Whether an earlier run came to its end: the last thing it writes is the restriction, before it the talks."""
+        person = self._contesting()
+        if person is not None:
+            known = self._subject_of(person)
+            return known is not None and self._is_restricted(known)
         said = [(person, talk) for person in self._people for talk in talks(person, self._seed)]
         if not said:
             return False
@@ -130,21 +101,29 @@ class Sample:
         for person in self._people:
             report.languages[person.language] = report.languages.get(person.language, 0) + 1
         self._register(steps)
-        self._ask_about_marketing(steps)
+        self._ask_for_consent(steps)
+        self._keep_identities(steps)
         self._answer_callers(steps)
+        self._restrict()
         self._read_back(steps)
         self._be_refused()
+        self._explain()
         report.seconds = time.monotonic() - began
         return report
 
     # --- the community platform
 
     def _register(self, steps: Steps) -> None:
-        """A subject and a member record for each person who has none yet."""
+        """A subject and a member record for each person who has none yet; guardians before their children."""
+        adults = [person for person in self._people if person.guardian is None]
+        children = [person for person in self._people if person.guardian is not None]
         with steps.step("The community platform registers data subjects", len(self._people)) as advance:
-            for person, (subject, is_new) in self._each(self._people, self._create, advance):
-                self._ids[person.number] = subject
-                self._report.created += is_new
+            for some in (adults, children):
+                for person, (subject, is_new) in self._each(some, self._create, advance):
+                    self._ids[person.number] = subject
+                    if is_new:
+                        self._new.add(person.number)
+        self._report.created = len(self._new)
         with steps.step("... and stores their member records", len(self._people)) as advance:
             for some in _batches(self._people):
                 known = self._with_records(self._community, some, "membership", "member")
@@ -156,7 +135,10 @@ class Sample:
     def _create(self, person: Person) -> tuple[str, bool]:
         try:
             made = self._community.create_subject(
-                external_id=person.external_id, jurisdiction=person.jurisdiction, born=person.born
+                external_id=person.external_id,
+                jurisdiction=person.jurisdiction,
+                born=person.born,
+                guardian=None if person.guardian is None else self._ids[person.guardian],
             )
         except Conflict:
             known = self._subject_of(person)
@@ -181,31 +163,59 @@ class Sample:
         }
         return NewRecord(self._ids[person.number], "member", ["membership"], data)
 
-    def _ask_about_marketing(self, steps: Steps) -> None:
-        """Record what people said, once; then ask for everybody's data for marketing."""
-        asked = [person for person in self._people if marketing_choice(person, self._seed)]
-        with steps.step("... and asks them about marketing", len(asked)) as advance:
-            for _, decision in self._each(asked, self._ask, advance):
-                if decision is not None:
-                    self._report.consents[decision] = self._report.consents.get(decision, 0) + 1
-        with steps.step("... and reads their data for marketing", len(self._people)) as advance:
-            self._read(self._community, COMMUNITY, "marketing", ["member"], advance)
+    def _ask_for_consent(self, steps: Steps) -> None:
+        """Show each the newest notice in their language, and record what they say, once."""
+        version = next((notice.version for notice in self._community.notices()), None)
+        if version is None:
+            raise NotFound("No notice is published, so nobody can consent: run `privacy notice publish FILE`")
+        self._report.notice = version
+        self._notices = {language: self._community.notice(version, language=language) for language in _TAGS}
+        asked = [person for person in self._people if decisions(person, self._seed)]
+        with steps.step("... and asks them for consent, each in their language", len(asked)) as advance:
+            for person, done in self._each(asked, self._ask, advance):
+                for consent in done:
+                    self._report.decide(consent, person.language)
 
-    def _ask(self, person: Person) -> str | None:
+    def _ask(self, person: Person) -> list[Consent]:
+        """What they said goes in one call, each choice an act of its own; a few come back to withdraw."""
         subject = self._ids[person.number]
-        if any(consent.purpose == "marketing" for consent in self._community.consents(subject)):
-            return None
-        decision = marketing_choice(person, self._seed) or "refused"
-        language = "zh-CN" if person.language == "zh" else "en-GB"
-        self._community.give_consent(
-            subject,
-            purpose="marketing",
-            decision=decision,
-            notice="2026-01",
-            language=language,
-            separate=True,
+        before: dict[str, str] = {}
+        if person.number not in self._new:
+            before = {consent.purpose: consent.state for consent in self._community.consents(subject)}
+        said = decisions(person, self._seed)
+        choices = [self._choice(person, purpose, said[purpose]) for purpose in said if purpose not in before]
+        done = self._community.record_choices(subject, choices) if choices else []
+        if withdraws(person, self._seed) and before.get(MARKETING, "given") == "given":
+            done.append(self._community.withdraw_consent(subject, purpose=MARKETING, channel="web"))
+        return done
+
+    def _choice(self, person: Person, purpose: str, decision: str) -> Choice:
+        return Choice(
+            purpose,
+            decision,
+            notice=self._notices[person.language].version,
+            language=_TAGS[person.language],
+            recipient=MALL if purpose == PARTNER else None,
+            # All data of a child is sensitive (PIPL 28), so what its guardian consents to is asked by itself.
+            separate=purpose in _SEPARATE or person.guardian is not None,
+            guardian=None if person.guardian is None else self._ids[person.guardian],
+            channel="web",
         )
-        return decision
+
+    def _keep_identities(self, steps: Steps) -> None:
+        """The identity number of those who consented to just that: a record of its own, with an early end."""
+        checked = [person for person in self._people if decisions(person, self._seed).get(IDENTITY) == "given"]
+        with steps.step("... and keeps identity numbers of those who agreed to that", len(checked)) as advance:
+            for some in _batches(checked):
+                known = self._with_records(self._community, some, IDENTITY, "member", "id_number")
+                missing = [person for person in some if self._ids[person.number] not in known]
+                data = [(self._ids[person.number], person.id_number) for person in missing]
+                self._write(
+                    self._community,
+                    [NewRecord(subject, "member", [IDENTITY], {"id_number": number}) for subject, number in data],
+                )
+                self._report.store("identity", len(missing))
+                advance(len(some))
 
     # --- the interaction desk
 
@@ -250,19 +260,50 @@ class Sample:
         purpose, kind = _KEPT_AS[talk.is_complaint]
         return NewRecord(self._ids[person.number], kind, [purpose], data)
 
-    def _read_back(self, steps: Steps) -> None:
-        with steps.step("... and reads members and talks for customer service", len(self._people)) as advance:
-            self._read(self._desk, DESK, "customer-service", ["member", "interaction"], advance)
-        with steps.step("... and complaints for handling them", len(self._people)) as advance:
-            self._read(self._desk, DESK, "complaint-handling", ["complaint"], advance)
+    def _contesting(self) -> Person | None:
+        return next((person for person in self._people if person.number == RESTRICTED), None)
 
-    # --- the analyst, and a purpose that nobody declared
+    def _restrict(self) -> None:
+        """One person contests what the desk holds: until that is settled, nothing but storage (GDPR 18, PIPL 44)."""
+        person = self._contesting()
+        if person is not None and not self._is_restricted(self._ids[person.number]):
+            reason = "The person contests what is held about them"
+            self._desk.restrict(self._ids[person.number], purpose=_PAUSED, reason=reason, channel="phone")
+            self._report.restricted += 1
+
+    def _is_restricted(self, subject: str) -> bool:
+        return any(one.purpose == _PAUSED and one.restricted_at for one in self._desk.standing(subject))
+
+    # --- what everybody gets, and does not get
+
+    def _read_back(self, steps: Steps) -> None:
+        everybody = len(self._people)
+        with steps.step("The community platform reads for what needs consent", everybody * 3) as advance:
+            for purpose, recipient in ((MARKETING, None), (PARTNER, MALL), (IDENTITY, None)):
+                self._read(self._community, COMMUNITY, purpose, ["member"], advance, recipient)
+        with steps.step("The desk reads members and talks for customer service", everybody) as advance:
+            self._read(self._desk, DESK, "customer-service", ["member", "interaction"], advance)
+        with steps.step("... and complaints for handling them", everybody) as advance:
+            self._read(self._desk, DESK, "complaint-handling", ["complaint"], advance)
 
     def _be_refused(self) -> None:
         some = self._people[:_ANALYSED]
         for purpose in ("statistics", "customer-service"):
-            self._count(ANALYST, purpose, {}, self._batch(self._analyst, some, purpose, "member"))
-        self._count(DESK, UNDECLARED, {}, self._batch(self._desk, some[:1], UNDECLARED, "member"))
+            self._count(self._analyst, ANALYST, purpose, {}, some, "member")
+        self._count(self._desk, DESK, UNDECLARED, {}, some[:1], "member")
+
+    def _explain(self) -> None:
+        """Ask of one example of each refusal why it is so, in Chinese."""
+        for kind, (client, subject, record_type, recipient) in self._examples.items():
+            try:
+                decision = client.decision(
+                    subject, purpose=kind.purpose, type=record_type, recipient=recipient, language="zh"
+                )
+            except PrivacyError as error:
+                self._report.chinese[kind] = error.detail
+                continue
+            if decision.refusal is not None:
+                self._report.chinese[kind] = decision.refusal.detail
 
     # --- what they share
 
@@ -278,13 +319,22 @@ class Sample:
         if new:
             client.write_batch(new, atomic=True)
 
-    def _with_records(self, client: PrivacyClient, some: Sequence[Person], purpose: str, kind: str) -> set[str]:
-        """Who of some people has a record of a type already. Raises the first refusal."""
+    def _with_records(
+        self, client: PrivacyClient, some: Sequence[Person], purpose: str, kind: str, field: str | None = None
+    ) -> set[str]:
+        """Who of some people has a record of a type (with a field) already, or may get no other now.
+
+        Whoever was registered just now has none. Raises the first other refusal.
+        """
+        old = [person for person in some if person.number not in self._new]
         found = set()
-        for outcome in self._batch(client, some, purpose, kind):
-            if isinstance(outcome, PrivacyError):
+        for outcome in self._batch(client, old, purpose, kind):
+            if isinstance(outcome, Restricted | ConsentMissing):
+                found.add(self._ids[old[_item(outcome)].number])
+            elif isinstance(outcome, PrivacyError):
                 raise outcome
-            found.add(outcome.subject_id)
+            elif field is None or field in outcome.data:
+                found.add(outcome.subject_id)
         return found
 
     def _read(
@@ -294,34 +344,46 @@ class Sample:
         purpose: str,
         kinds: Sequence[str],
         advance: Callable[[int], None],
+        recipient: str | None = None,
     ) -> None:
         """Ask for everybody's records for a purpose, and count what came and what did not."""
         masks: dict[tuple[str, str], str] = {}
         for kind in kinds:
-            declared = client.decision(self._ids[self._people[0].number], purpose=purpose, type=kind)
+            first = self._ids[self._people[0].number]
+            declared = client.decision(first, purpose=purpose, type=kind, recipient=recipient)
             masks |= {(kind, name): mask for name, mask in declared.fields.items() if mask is not None}
         for some in _batches(self._people):
             for kind in kinds:
-                self._count(component, purpose, masks, self._batch(client, some, purpose, kind))
+                self._count(client, component, purpose, masks, some, kind, recipient)
             advance(len(some))
 
     def _batch(
-        self, client: PrivacyClient, some: Sequence[Person], purpose: str, kind: str
+        self, client: PrivacyClient, some: Sequence[Person], purpose: str, kind: str, recipient: str | None = None
     ) -> list[Record | PrivacyError]:
-        return client.read_batch([OfSubject(self._ids[person.number], kind) for person in some], purpose=purpose)
+        if not some:
+            return []
+        wanted = [OfSubject(self._ids[person.number], kind) for person in some]
+        return client.read_batch(wanted, purpose=purpose, recipient=recipient)
 
     def _count(
         self,
+        client: PrivacyClient,
         component: str,
         purpose: str,
         masks: Mapping[tuple[str, str], str],
-        outcomes: Iterable[Record | PrivacyError],
+        some: Sequence[Person],
+        kind: str,
+        recipient: str | None = None,
     ) -> None:
-        for outcome in outcomes:
+        for outcome in self._batch(client, some, purpose, kind, recipient):
             if isinstance(outcome, Unavailable):
                 raise outcome
             if isinstance(outcome, PrivacyError):
-                self._report.refuse(component, purpose, outcome)
+                refusal = self._report.refuse(component, purpose, outcome)
+                example = self._ids[some[_item(outcome)].number]
+                self._examples.setdefault(refusal, (client, example, kind, recipient))
+                continue
+            if not outcome.data:  # a record of which this purpose may have nothing
                 continue
             counts = self._report.disclosed.setdefault(purpose, Disclosed())
             masked = {name: masks[outcome.type, name] for name in outcome.data if (outcome.type, name) in masks}
@@ -329,6 +391,12 @@ class Sample:
             counts.values += len(outcome.data)
             counts.masked += len(masked)
             counts.masks |= masked
+
+
+def _item(error: PrivacyError) -> int:
+    """Which item of the batch it is about."""
+    place = error.context.get("item")
+    return place if isinstance(place, int) else 0
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -122,7 +122,7 @@ def guardian_of(work: Work, subject_id: UUID, demanded: Conditions, choice: Choi
             "The person is not a child and decides for themselves", zh="该个人不是儿童，应由本人决定", law=GUARDIAN_LAW
         )
     registered = profile.guardian(work, subject_id, facts.profile) if facts.profile is not None else None
-    if choice.guardian == subject_id or registered not in (None, choice.guardian):
+    if registered not in (None, choice.guardian):
         raise Conflict("This is not the child's guardian", zh="该主体不是该儿童的监护人", law=GUARDIAN_LAW)
     guardian_facts = facts_for(work, choice.guardian, demanded)
     age = Question(work, demanded, guardian_facts).age

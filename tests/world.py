@@ -21,7 +21,7 @@ from privacy.steward import Steward, wall_clock
 from privacy.tables import moment
 from privacy.work import TERMINAL, Actor, Role
 
-MANIFEST: Final = """\
+WITHOUT_RECIPIENTS: Final = """\
 controller:
   name: {zh: 示例运营有限公司, en: Example Operations Ltd}
   contact: privacy@example.cn
@@ -81,6 +81,10 @@ purposes:
     uses: {member: [joined_at], interaction: [channel]}
     keep: P1Y
     only: anonymised
+"""
+MANIFEST: Final = (
+    WITHOUT_RECIPIENTS
+    + """\
 recipients:
   sms-gateway:
     title: {zh: 短信服务商, en: SMS gateway}
@@ -89,6 +93,7 @@ recipients:
     jurisdiction: CN
     purposes: [customer-service, marketing]
 """
+)
 
 PHONE: Final = "13800138000"
 PERSON: Final = {

@@ -149,16 +149,56 @@ def test_every_caller_is_found_by_telephone_number(report: Any) -> None:
 
 def test_customer_service_gets_telephone_numbers_through_a_mask(report: Any) -> None:
     disclosed = report["disclosed"]["customer-service"]
-    assert disclosed["records"] == report["stored"]["member"] + report["stored"]["interaction"]
     assert disclosed["masks"]["phone"] == "phone"
-    assert disclosed["masked"] >= SUBJECTS
+    assert disclosed["masked"] == SUBJECTS - 1  # one is restricted
+    (restricted,) = [one for one in report["refused"] if one["code"] == "restricted"]
+    assert (restricted["purpose"], report["restricted"]) == ("customer-service", 1)
+    assert {"PIPL-44", "GDPR-18"} <= set(restricted["law"])
 
 
-def test_marketing_gets_those_who_consented_and_no_others(report: Any) -> None:
-    given = report["consents"]["given"]
-    refused = [one for one in report["refused"] if one["purpose"] == "marketing"]
-    assert report["disclosed"]["marketing"]["records"] == given > 0
-    assert [(one["code"], one["count"]) for one in refused] == [("consent-missing", SUBJECTS - given)]
+def count(report: Any, purpose: str, state: str, language: str | None = None) -> int:
+    """How many acts of consent of this kind were recorded."""
+    return sum(
+        one["count"]
+        for one in report["consents"]
+        if (one["purpose"], one["state"]) == (purpose, state) and language in (None, one["language"])
+    )
+
+
+def test_people_are_asked_under_a_notice_in_their_own_language(report: Any) -> None:
+    assert report["notice"]
+    for language in ("zh", "en"):
+        assert count(report, "marketing", "given", language) > 0
+        assert count(report, "partner-offers", "refused", language) > 0
+    assert {one["state"] for one in report["consents"]} == {"given", "refused", "deferred", "withdrawn"}
+
+
+@pytest.mark.parametrize("purpose", ["marketing", "partner-offers"])
+def test_a_purpose_gets_those_who_consented_and_no_others(report: Any, purpose: str) -> None:
+    valid = count(report, purpose, "given") - count(report, purpose, "withdrawn")
+    refused = [one for one in report["refused"] if one["purpose"] == purpose]
+    assert report["disclosed"][purpose]["records"] == valid > 0
+    assert sum(one["count"] for one in refused) == SUBJECTS - valid
+    assert {one["code"] for one in refused} <= {"consent-missing", "guardian-consent-missing"}
+
+
+def test_identity_numbers_are_kept_of_those_who_agreed_to_just_that(report: Any) -> None:
+    agreed = count(report, "identity-verification", "given")
+    assert report["stored"]["identity"] == agreed > 0
+    assert count(report, "identity-verification", "given", "en") == 0
+    assert report["disclosed"]["identity-verification"]["values"] == 2 * agreed  # name and number
+
+
+def test_every_refusal_says_in_a_sentence_of_each_language_what_is_missing(report: Any) -> None:
+    by_rule = [one for one in report["refused"] if one["law"] and one["code"] != "undeclared-purpose"]
+    assert len(by_rule) > 5
+    for one in by_rule:
+        assert one["why"]["en"].isascii()
+        assert re.search("[一-鿿]", one["why"]["zh"])
+    withdrawn = [one for one in by_rule if "withdrawn" in one["why"]["en"]]
+    assert [(one["count"], "撤回" in one["why"]["zh"]) for one in withdrawn] == [
+        (count(report, "marketing", "withdrawn"), True)
+    ]
 
 
 def test_the_analyst_is_refused_and_told_the_law(report: Any) -> None:
@@ -177,7 +217,9 @@ def test_a_second_demonstration_adds_nothing(place: Place, report: Any) -> None:
     again = json.loads(done.stdout)
     assert again["created"] == 0
     assert set(again["stored"].values()) <= {0}
-    assert again["consents"] == {}
+    assert again["consents"] == []
+    assert again["restricted"] == 0
+    assert again["refused"] == report["refused"]
     assert again["disclosed"] == report["disclosed"]
 
 

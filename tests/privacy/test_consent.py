@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from privacy import consent, consent_history, declaration, manifest, notices, notifications, standing, tasks
+from privacy import consent, consent_history, declaration, manifest, notices, notifications, receipts, standing, tasks
 from privacy.consent import Consent
 from privacy.consent_validity import Choice
 from privacy.errors import (
@@ -104,6 +104,31 @@ def test_nobody_consents_without_a_published_notice_that_says_what_is_done(world
     assert act(world, subject, "given").notice == "2"
     with pytest.raises(NoticeOutdated):
         act(world, subject, "given", notice="1")
+
+
+def test_nobody_consents_to_a_purpose_that_no_notice_covers(world: World) -> None:
+    wider = manifest.parse(OFFERS, "wider.yaml")
+    with world.service.begin(TERMINAL) as work:
+        declaration.apply(work, wider)  # and no notice follows it
+    subject, operator = world.subject(), world.actor("operator")
+    with pytest.raises(NoticeMissing), world.service.begin(operator) as work:
+        consent.decide(work, subject, "partner-offers", "given")
+    with world.service.begin(operator) as work:
+        assert consent.decide(work, subject, "partner-offers", "refused").notice is None
+
+
+def test_a_service_sees_the_consents_of_its_own_purposes(world: World) -> None:
+    subject = world.subject()
+    given = act(world, subject, "given")
+    with world.service.begin(world.desk) as work:
+        assert consent_history.listed(work, subject) == []
+        assert consent_history.listed(work, subject, history=True) == []
+    with pytest.raises(NotFound), world.service.begin(world.desk) as work:
+        receipts.issue(work, subject, given.id)
+    with world.service.begin(world.platform) as work:
+        receipts.issue(work, subject, given.id)
+    (event,) = world.events(action="consent.receipt-issued", outcome="done")
+    assert event["detail"]["consent"] == str(given.id)
 
 
 def test_a_language_that_the_notice_has_not_is_refused(world: World) -> None:
@@ -265,6 +290,32 @@ def test_a_purpose_whose_own_basis_is_gone_keeps_nothing(world: World) -> None:
     assert gone.kept_for == {}
     with world.service.begin(world.actor("operator")) as work:
         assert tasks.listed(work)[0].detail["records"] == [{"id": str(held.id), "type": "member"}]
+
+
+def test_a_field_that_only_the_ended_purpose_used_is_to_be_erased_from_a_record_that_stays(world: World) -> None:
+    put_in_force(world, MANIFEST.replace('uses: {member: "*"}', "uses: {member: [name, phone]}"))
+    subject = world.subject()
+    act(world, subject, "given")
+    data: dict[str, object] = {"phone": PHONE, "email": PERSON["email"]}
+    stored = world.store(subject, data, purposes=["membership", "marketing"])
+    gone = withdraw(world, subject)
+    assert gone.kept_for == {"membership": "contract"}
+    with world.service.begin(world.actor("operator")) as work:
+        (task,) = tasks.listed(work)
+    assert task.detail["records"] == [{"id": str(stored.id), "type": "member", "fields": ["email"]}]
+
+
+def test_a_basis_whose_period_has_passed_for_a_record_does_not_hold_it(world: World) -> None:
+    longer = MANIFEST.replace("keep: P1Y\n    consent: {expires: P1Y}", "keep: P9Y\n    consent: {expires: P9Y}")
+    put_in_force(world, longer)
+    subject = world.subject()
+    act(world, subject, "given")
+    stored = world.store(subject, {"phone": PHONE}, purposes=["membership", "marketing"])
+    world.clock.advance(days=3 * 366)
+    gone = withdraw(world, subject)
+    assert gone.kept_for == {}
+    with world.service.begin(world.actor("operator")) as work:
+        assert tasks.listed(work)[0].detail["records"] == [{"id": str(stored.id), "type": "member"}]
 
 
 def test_nothing_is_to_be_erased_where_another_basis_holds_it_all(world: World) -> None:

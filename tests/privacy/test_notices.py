@@ -26,7 +26,7 @@ from privacy.steward import Steward
 from privacy.tables import audit_events, consents
 from privacy.work import TERMINAL, Actor, Role
 from tests.databases import Migrate
-from tests.world import MANIFEST, Clock, migrate_data, migrate_keys
+from tests.world import WITHOUT_RECIPIENTS, Clock, migrate_data, migrate_keys
 
 OPERATIONS: Final = Path(__file__).resolve().parents[2] / "examples" / "operations"
 RECIPIENTS: Final = """\
@@ -38,9 +38,9 @@ recipients:
     jurisdiction: SG
     purposes: [marketing]
 """
-LONGER: Final = MANIFEST.replace("[phone, email]}\n    keep: P1Y", "[phone, email]}\n    keep: P2Y")
-FEWER: Final = MANIFEST.replace("[phone, email]", "[phone]")
-RENAMED: Final = MANIFEST.replace("en: Marketing}", "en: Offers}")
+LONGER: Final = WITHOUT_RECIPIENTS.replace("[phone, email]}\n    keep: P1Y", "[phone, email]}\n    keep: P2Y")
+FEWER: Final = WITHOUT_RECIPIENTS.replace("[phone, email]", "[phone]")
+RENAMED: Final = WITHOUT_RECIPIENTS.replace("en: Marketing}", "en: Offers}")
 NOTICE: Final = """\
 version: "2026-01"
 introduction: {zh: 说明, en: What this is}
@@ -52,7 +52,7 @@ necessity:
 """
 
 
-def _declared(text: str = MANIFEST) -> Manifest:
+def _declared(text: str = WITHOUT_RECIPIENTS) -> Manifest:
     return manifest.parse(text, "world.yaml")
 
 
@@ -106,7 +106,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 
 def test_only_the_languages_of_the_controller_are_asked_for_and_given() -> None:
-    declared = _declared(MANIFEST.replace("languages: [zh, en]", "languages: [en]"))
+    declared = _declared(WITHOUT_RECIPIENTS.replace("languages: [zh, en]", "languages: [en]"))
     draft = notices.parse(re.sub(r"zh: [^,]*, ", "", NOTICE), "notice.yaml")
     content = notices.render(draft, declared)
     assert content.languages == ("en",)
@@ -156,7 +156,7 @@ def test_what_is_dumped_is_read_back_as_it_was(draft: Draft) -> None:
 
 def test_the_text_of_a_purpose_is_the_one_that_is_written_down_here() -> None:
     """The exact text that consent is evidence of: to change it is to change what every digest stands for."""
-    content = notices.render(notices.parse(NOTICE, "notice.yaml"), _declared(MANIFEST + RECIPIENTS))
+    content = notices.render(notices.parse(NOTICE, "notice.yaml"), _declared(WITHOUT_RECIPIENTS + RECIPIENTS))
     assert content.edition("zh-CN").purposes["marketing"].text == (
         "# 营销\n\n"
         "- **处理依据**：取得您的同意（《个人信息保护法》第十三条第一款第一项、"
@@ -289,7 +289,7 @@ def test_a_country_is_named_in_words(jurisdiction: str, zh: str, en: str) -> Non
 
 
 def test_a_name_cannot_change_the_shape_of_the_text() -> None:
-    text = MANIFEST.replace("en: Member}", 'en: "Member | *all* <b> [x](y)"}')
+    text = WITHOUT_RECIPIENTS.replace("en: Member}", 'en: "Member | *all* <b> [x](y)"}')
     edition = notices.render(notices.parse(NOTICE, "notice.yaml"), _declared(text)).edition("en")
     assert "| Member \\| \\*all\\* \\<b\\> \\[x\\](y): name" in edition.text.replace("| Membership ", "", 1)
     assert edition.collected[0].record == "Member | *all* <b> [x](y)"
@@ -381,7 +381,7 @@ def office(data_template: Callable[[Migrate], str], tmp_path: Path) -> Iterator[
         home=tmp_path / "home", database_url=data_template(migrate_data), keystore_url=data_template(migrate_keys)
     )
     made = Office(Steward.create(settings, clock), clock)
-    made.apply(MANIFEST)
+    made.apply(WITHOUT_RECIPIENTS)
     yield made
     made.service.close()
 
@@ -469,14 +469,14 @@ def test_what_nobody_was_told_before_is_first(office: Office) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "status", "broader"),
     [
-        (MANIFEST, NOTICE, "unchanged", []),
-        (MANIFEST, NOTICE.replace("Write to us", "Please write to us"), "wording", []),
+        (WITHOUT_RECIPIENTS, NOTICE, "unchanged", []),
+        (WITHOUT_RECIPIENTS, NOTICE.replace("Write to us", "Please write to us"), "wording", []),
         (RENAMED, NOTICE, "wording", []),
         (FEWER, NOTICE, "wording", [False]),
         (LONGER, NOTICE, "material", [True]),
-        (MANIFEST + RECIPIENTS, NOTICE, "material", [True]),
-        (MANIFEST.replace("dpv:Marketing", "dpv:Advertising"), NOTICE, "material", [True]),
-        (MANIFEST.replace("[phone, email]", "[phone, email, joined_at]"), NOTICE, "material", [True]),
+        (WITHOUT_RECIPIENTS + RECIPIENTS, NOTICE, "material", [True]),
+        (WITHOUT_RECIPIENTS.replace("dpv:Marketing", "dpv:Advertising"), NOTICE, "material", [True]),
+        (WITHOUT_RECIPIENTS.replace("[phone, email]", "[phone, email, joined_at]"), NOTICE, "material", [True]),
     ],
 )
 def test_a_change_is_material_when_more_is_done_and_wording_otherwise(
@@ -555,11 +555,11 @@ def test_what_a_person_agreed_to_is_published_or_nothing(office: Office) -> None
 
 
 def test_without_a_notice_of_their_own_people_get_a_generated_one_with_each_manifest(office: Office) -> None:
-    first = office.follow(MANIFEST)
+    first = office.follow(WITHOUT_RECIPIENTS)
     assert first is not None
     assert (first.version, first.generated, first.manifest_version) == ("1", True, 1)
-    assert office.follow(MANIFEST) is None
-    assert office.follow(MANIFEST + "# a comment\n") is None
+    assert office.follow(WITHOUT_RECIPIENTS) is None
+    assert office.follow(WITHOUT_RECIPIENTS + "# a comment\n") is None
     second = office.follow(LONGER)
     assert second is not None
     assert (second.version, second.number, second.manifest_version) == ("2", 2, 3)
@@ -568,9 +568,9 @@ def test_without_a_notice_of_their_own_people_get_a_generated_one_with_each_mani
 
 def test_a_generated_notice_follows_what_the_text_does_not_say(office: Office) -> None:
     """The category of a field is in the terms and not in the words."""
-    office.follow(MANIFEST)
+    office.follow(WITHOUT_RECIPIENTS)
     again = office.follow(
-        MANIFEST.replace(
+        WITHOUT_RECIPIENTS.replace(
             "email:     {level: L3, category: pd:EmailAddress", "email:     {level: L3, category: pd:Contact"
         )
     )
@@ -579,7 +579,7 @@ def test_a_generated_notice_follows_what_the_text_does_not_say(office: Office) -
 
 
 def test_who_writes_notices_gets_none_generated(office: Office) -> None:
-    office.follow(MANIFEST)
+    office.follow(WITHOUT_RECIPIENTS)
     office.publish()
     assert office.follow(LONGER) is None
     with office.service.begin() as work:
