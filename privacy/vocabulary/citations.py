@@ -57,9 +57,15 @@ def cited(reference: str, language: str) -> str:
 
 
 def joined(references: Iterable[str], language: str) -> str:
-    """All of them, in the order given."""
-    words = (cited(reference, language) for reference in references)
-    return ("、" if language.lower().split("-")[0] == "zh" else ", ").join(words)
+    """All of them, in the order given; neighbours of one law name it once, as lawyers do."""
+    is_chinese = language.lower().split("-")[0] == "zh"
+    words = [cited(reference, language) for reference in references]
+    laws = [found[0] if (found := (_TITLE if is_chinese else _OF_LAW).search(text)) else None for text in words]
+    for n in range(1, len(words)):
+        law = laws[n]
+        if law is not None and law == laws[n - 1]:  # Chinese names the law first, English last
+            words[n - (not is_chinese)] = words[n - (not is_chinese)].replace(law, "")
+    return ("、" if is_chinese else "; ").join(words)
 
 
 def numeral(number: int) -> str:
@@ -135,6 +141,8 @@ def _standard(match: re.Match[str], is_chinese: bool) -> str | None:
     return named + (f", annex {clause}" if is_annex else f", clause {clause}" if clause else "")
 
 
+_TITLE: Final = re.compile("^《[^》]+》")
+_OF_LAW: Final = re.compile(" of the [^,;]+$")
 _Says = Callable[[re.Match[str], bool], str | None]
 _FORMS: Final[tuple[tuple[re.Pattern[str], _Says], ...]] = (
     (re.compile(r"PIPL-([1-9][0-9]?(?:-[1-9][0-9]?){0,2})"), _pipl),

@@ -176,7 +176,7 @@ def test_the_text_of_a_purpose_is_the_one_that_is_written_down_here() -> None:
     assert content.edition("en").purposes["marketing"].text == (
         "# Marketing\n\n"
         "- **Lawful basis**: your consent (Article 13, paragraph 1, item 1 of the Personal Information Protection Law "
-        "(PIPL), GDPR Article 6(1)(a)).\n"
+        "(PIPL); GDPR Article 6(1)(a)).\n"
         "- **What we do**: collect, store, use.\n"
         "- **Personal data**: Member: phone, email.\n"
         "- **How long**: At most 1 year from the day the data are stored. Then we no longer use them for this purpose, "
