@@ -59,7 +59,9 @@ def test_several_references_are_joined_as_the_language_joins() -> None:
     same = ("PIPL-13-1", "PIPL-14", "PIPL-31", "GDPR-8")
     chinese = "《个人信息保护法》第十三条第一款第一项、第十四条、第三十一条、《通用数据保护条例》第8条"
     assert citations.joined(same, "zh") == chinese
-    english = "Article 13, paragraph 1, item 1; Article 14; Article 31 of the Personal Information Protection Law (PIPL)"
+    english = (
+        "Article 13, paragraph 1, item 1; Article 14; Article 31 of the Personal Information Protection Law (PIPL)"
+    )
     assert citations.joined(same, "en") == f"{english}; GDPR Article 8"
     assert citations.joined((), "zh") == ""
 
