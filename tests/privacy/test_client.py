@@ -755,6 +755,7 @@ def test_what_json_cannot_say_is_refused_without_saying_it(value: object) -> Non
 
 def test_neither_log_nor_url_nor_repr_holds_a_value_or_the_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")  # a command line in this process may have silenced it
     network = Network(httpx.ConnectError, problem(503, "unavailable"), ok(STORED, 201))
     client = network.client()
     client.store(SUBJECT, type="member", purposes=["m"], data={"name": SECRET})
