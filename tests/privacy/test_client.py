@@ -753,9 +753,16 @@ def test_what_json_cannot_say_is_refused_without_saying_it(value: object) -> Non
     assert not network.requests
 
 
-def test_neither_log_nor_url_nor_repr_holds_a_value_or_the_key(caplog: pytest.LogCaptureFixture) -> None:
+def test_neither_log_nor_url_nor_repr_holds_a_value_or_the_key(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, logger="httpx")  # a command line in this process may have silenced it
+    # a command line or a server that ran in this process before may have silenced the library's logger
+    for name in ("httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    logging.disable(logging.NOTSET)
     network = Network(httpx.ConnectError, problem(503, "unavailable"), ok(STORED, 201))
     client = network.client()
     client.store(SUBJECT, type="member", purposes=["m"], data={"name": SECRET})
