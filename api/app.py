@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -22,7 +23,7 @@ from api.documents import describe
 from api.errors import MEDIA_TYPE, TITLES_ZH, TYPE_PREFIX
 from api.limits import Limiter
 from api.metrics import Metrics
-from api.routes import audit, consents, declared, health, records, standing, subjects
+from api.routes import audit, consents, declared, evidence, exposure, health, records, standing, subjects, watching
 from api.routing import Endpoint, State, language_of
 from privacy import ids
 from privacy.group import Group
@@ -64,9 +65,14 @@ def create_app(service: Steward) -> FastAPI:
     )
     settings = service.settings
     app.state.shared = State(
-        service, Limiter(settings.rate_per_minute), Metrics(), group, ThreadPoolExecutor(1, "door")
+        service,
+        Limiter(settings.rate_per_minute),
+        Metrics(),
+        group,
+        ThreadPoolExecutor(1, "door"),
+        lru_cache(maxsize=4096)(service.origin_of),  # callers are few, and each request would hash
     )
-    for part in (records, subjects, consents, standing, health, declared, audit):
+    for part in (records, subjects, consents, standing, health, declared, audit, evidence, exposure, watching):
         app.router.routes.extend(part.router.routes)
     app.hot = [route for route in records.router.routes if isinstance(route, Endpoint) and route.is_async]
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to replace it

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+
+from privacy.alerts import Gauges
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
@@ -20,6 +22,17 @@ class Metrics:
             registry=self.registry,
         )
         self._known: dict[tuple[str, str, int], Histogram] = {}
+        self._open = Gauge(
+            "steward_audit_alerts_open",
+            "Alerts that nobody has acknowledged",
+            ("rule", "severity"),
+            registry=self.registry,
+        )
+        self._unwatched = Gauge(
+            "steward_audit_unwatched_events",
+            "Sequenced events that the watch has not read yet",
+            registry=self.registry,
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -28,6 +41,13 @@ class Metrics:
         if histogram is None:
             histogram = self._known[key] = self._seconds.labels(method, route, str(status))
         histogram.observe(seconds)
+
+    def watched(self, found: Gauges | None) -> None:
+        """What the watch says now; None when the database cannot be asked."""
+        self._open.clear()
+        for (rule, severity), count in (found.open if found is not None else {}).items():
+            self._open.labels(rule, severity).set(count)
+        self._unwatched.set(found.unwatched if found is not None else float("nan"))
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -17,7 +17,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ log = logging.getLogger("api")
 
 T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
+Pieces = Generator[bytes, None, None]
 _QUERIES: Final = 1024  # of a route, whose arguments are remembered
 _SHORT: Final = 64  # bytes; a longer query is seldom sent twice
 
@@ -54,7 +55,10 @@ encode: Final = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Answer:
-    """What a handler returns when it is more than a 200 with a body. `body` may be encoded already."""
+    """What a handler returns when it is more than a 200 with a body. `body` may be encoded already.
+
+    A generator of bytes is sent piece by piece, each made in a thread when the one before has left.
+    """
 
     body: object
     status: int = 200
@@ -71,6 +75,7 @@ class State:
     metrics: Metrics
     group: Group
     doorkeeper: ThreadPoolExecutor
+    origin_of: Callable[[str], str]
 
 
 class Call(StarletteRequest):
@@ -91,13 +96,21 @@ class Call(StarletteRequest):
 
     async def perform_all(self, calls: Sequence[WorkCall], *, together: bool = False) -> Sequence[Outcome]:
         """Run the calls in one transaction of the group; each one's result or `Failure`."""
-        return await self.state_of_process.group.submit(Request(self.actor, calls, together, self.request_id))
+        return await self.state_of_process.group.submit(
+            Request(self.actor, calls, together, self.request_id, self.origin)
+        )
 
     @contextmanager
     def begin(self) -> Iterator[Work]:
         """A transaction of one's own, for a handler that is not `async`."""
-        with self.state_of_process.service.begin(self.actor, request_id=self.request_id) as work:
+        with self.state_of_process.service.begin(self.actor, request_id=self.request_id, origin=self.origin) as work:
             yield work
+
+    @property
+    def origin(self) -> str | None:
+        """A keyed hash of the address that the connection comes from; a proxy's, behind one."""
+        client = self.scope.get("client")
+        return None if client is None else self.state_of_process.origin_of(client[0])
 
     @property
     def idempotency_key(self) -> str | None:
@@ -123,7 +136,16 @@ Handler = Callable[..., Any]
 class Endpoint(APIRoute):
     """A route that FastAPI documents and we run."""
 
-    open_paths: ClassVar[frozenset[str]] = frozenset({"/healthz", "/readyz", "/.well-known/gpc.json"})
+    open_paths: ClassVar[frozenset[str]] = frozenset(
+        {
+            "/healthz",
+            "/readyz",
+            "/.well-known/gpc.json",
+            "/audit/checkpoint",
+            "/audit/archives.json",
+            "/audit/tile/{path:path}",
+        }
+    )
 
     def __init__(self, path: str, endpoint: Handler, **options: Any) -> None:
         super().__init__(path, endpoint, **options)
@@ -141,6 +163,7 @@ class Endpoint(APIRoute):
         call.state_of_process = state
         call.request_id = _request_id(scope)
         headers: Headers = []
+        body: bytes | Pieces
         try:
             if not self._open:
                 key = _bearer(scope)
@@ -170,21 +193,44 @@ class Endpoint(APIRoute):
             log.error("%s %s: %s", call.method, self.path_format, type(error).__name__, exc_info=error)
             status, more, body = rendered(PrivacyError(), call.request_id, language_of(scope))
             headers += more
-        headers.append((b"content-length", str(len(body)).encode()))
+        if isinstance(body, bytes):
+            headers.append((b"content-length", str(len(body)).encode()))
         headers.append((b"x-request-id", call.request_id.encode()))
         headers.append((b"cache-control", b"no-store"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        if isinstance(body, bytes):
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await self._stream(call, body, receive, send)
         state.metrics.request(call.method, self.path_format, status, time.perf_counter() - started)
 
-    def _rendered(self, found: object) -> tuple[int, Headers, bytes]:
+    async def _stream(self, call: Call, pieces: Pieces, receive: Receive, send: Send) -> None:
+        """Send the pieces until there is none, or nobody who takes them.
+
+        An error in the midst leaves the answer without its end: the server breaks the connection off, so that
+        nobody takes the part for the whole.
+        """
+        gone = asyncio.ensure_future(receive())  # the body has been read: what comes next is that the caller left
+        try:
+            while not gone.done() and (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except Exception as error:  # the edge: the caller sees no end
+            log.error("%s %s: %s", call.method, self.path_format, type(error).__name__, exc_info=error)
+        finally:
+            gone.cancel()
+            await asyncio.to_thread(pieces.close)
+
+    def _rendered(self, found: object) -> tuple[int, Headers, bytes | Pieces]:
         if not isinstance(found, Answer):
             found = Answer(found, self._status)
         headers = [(name.encode(), value.encode()) for name, value in found.headers]
         if found.status == 204:
             return 204, headers, b""
         headers.append((b"content-type", found.media_type))
-        return found.status, headers, found.body if isinstance(found.body, bytes) else encode(found.body)
+        if isinstance(found.body, bytes | Generator):
+            return found.status, headers, found.body
+        return found.status, headers, encode(found.body)
 
 
 class _Binder:

@@ -127,10 +127,14 @@ class Wanted(Body):
 
 
 class BatchRead(Body):
-    """What to read for one purpose. `fields` narrows by record type; `recipient` is who it will be provided to."""
+    """What to read for one purpose. `fields` narrows by record type; `recipient` is who it will be provided to.
+
+    `reason` says why these people's data is looked at; it is sealed with each one's event, for auditors.
+    """
 
     purpose: Name
     recipient: Name | None = None
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
     items: Annotated[list[Wanted], Field(min_length=1, max_length=BATCH)]
     fields: Annotated[dict[Name, list[Name]], Field(max_length=64)] | None = None
 
@@ -410,6 +414,33 @@ class ManifestShape(BaseModel):
     version: int
     digest: str
     source: str
+
+
+class CheckpointShape(BaseModel):
+    """A signed checkpoint: `root` in hex, `note` as c2sp.org/signed-note."""
+
+    size: int
+    root: str
+    note: str
+    at: datetime
+
+
+class InclusionShape(BaseModel):
+    """RFC 9162 2.1.3: `leaf_hash` in hex, `proof` in base64, from the leaf up."""
+
+    position: int
+    size: int
+    leaf_hash: str
+    proof: list[str]
+    checkpoint: str
+
+
+class ConsistencyShape(BaseModel):
+    """RFC 9162 2.1.4: `proof` in base64."""
+
+    old: int
+    new: int
+    proof: list[str]
 
 
 class Health(BaseModel):

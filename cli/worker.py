@@ -21,6 +21,7 @@ import uvicorn
 from api.app import create_app
 from cli import logs
 from cli.processes import end_with_parent, forbid_dumps
+from jobs.keeper import Keeper
 from jobs.scheduler import Scheduler
 from keys.errors import KeysError
 from privacy.errors import PrivacyError
@@ -35,20 +36,24 @@ log = logging.getLogger("worker")
 class _Server(uvicorn.Server):
     """Says on a pipe when it takes requests."""
 
-    def __init__(self, config: uvicorn.Config, ready: int, jobs: Scheduler | None) -> None:
+    def __init__(self, config: uvicorn.Config, ready: int, keeper: Keeper, jobs: Scheduler | None) -> None:
         super().__init__(config)
         self._ready = ready
+        self._keeper = keeper
         self._jobs = jobs
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # before the application closes the databases
         if self._jobs is not None:
-            await asyncio.to_thread(self._jobs.stop)  # before the application closes the databases
+            await asyncio.to_thread(self._jobs.stop)
+        await asyncio.to_thread(self._keeper.stop)
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             os.write(self._ready, b"1")
+            self._keeper.start()
             if self._jobs is not None:
                 self._jobs.start()
             log.info("worker.ready", extra={"pid": os.getpid()})
@@ -83,7 +88,9 @@ def main(listening: int, ready: int, parent: int) -> int:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = _Server(config, ready, None if os.environ.get(NO_JOBS) else Scheduler(service))
+    has_jobs = not os.environ.get(NO_JOBS)
+    keeper = Keeper(service, sequences=has_jobs)
+    server = _Server(config, ready, keeper, Scheduler(service) if has_jobs else None)
     server.run(sockets=[socket.socket(fileno=listening)])
     return 0 if server.started else 1
 

@@ -133,10 +133,15 @@ class Lookup:
 
 
 class Insertion:
-    """Rows for one table, given as tuples in the order of its columns."""
+    """Rows for one table, given as tuples in the order of its columns.
 
-    def __init__(self, table: Table) -> None:
+    `marked`: a table of one column that gets the first value of each row, in the same statement on PostgreSQL: a
+    group of reads is one insert by itself, and must stay one.
+    """
+
+    def __init__(self, table: Table, marked: Table | None = None) -> None:
         self.table = table
+        self.marked = None if marked is None else Insertion(marked)
         columns = ", ".join(column.name for column in table.columns)
         marks = ", ".join("?" for _ in table.columns)
         self._head = f"INSERT INTO {table.name} ({columns}) VALUES "  # noqa: S608 - our own names
@@ -153,6 +158,9 @@ class Insertion:
             shape = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
             source = f"json_to_recordset($1::json) AS r({shape})"
         self.many = f"INSERT INTO {table.name} ({columns}) SELECT * FROM {source}"  # noqa: S608 - our own names
+        if marked is not None:
+            first = table.columns[0].name
+            self.many = f"WITH new AS ({self.many} RETURNING {first}) INSERT INTO {marked.name} SELECT {first} FROM new"  # noqa: S608
 
     def arguments(self, rows: Sequence[Row]) -> list[Any]:
         """What PostgreSQL's text takes for these rows."""
@@ -205,6 +213,7 @@ class Lane:
         self.writer = ids.new()
         self.sequence = 0
         self.broken = False
+        database.writers.append(self)
         self.lock: int | None = None  # SQLite's side file, open
         with translated():
             self.connection: Connection = database.engine.connect()
@@ -269,6 +278,8 @@ class Database(ABC):
         self.engine = engine
         self._idle: list[Lane] = []
         self._guard = threading.Lock()
+        # every lane that ever was: how far each writer has come is what a heartbeat says
+        self.writers: list[Lane | AsyncLane] = []
 
     @contextmanager
     def borrow(self) -> Iterator[Lane]:
@@ -325,6 +336,8 @@ class _SqliteTransaction:
                 part = rows[start : start + size]
                 self._raw.execute(insertion.several(size), [value for row in part for value in row])
                 start += size
+        if insertion.marked is not None:
+            self.insert(insertion.marked, [row[:1] for row in rows])
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
         return self._lane.connection.execute(statement)
@@ -474,7 +487,9 @@ class Postgres(Database):
                 command_timeout=30,
                 server_settings=_POSTGRES_SETTINGS,
             )
-        return AsyncLane(connection)
+        lane = AsyncLane(connection)
+        self.writers.append(lane)
+        return lane
 
     def on(self, lane: Lane) -> Transaction:
         return _PostgresTransaction(lane)

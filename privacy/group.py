@@ -63,6 +63,7 @@ class Request:
     calls: Sequence[Call]
     together: bool = False
     request_id: str | None = None
+    origin: str | None = None
     answer: asyncio.Future[Sequence[Outcome]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -204,7 +205,16 @@ class Group:
             return []
         instant = service.instant()
         return [
-            Work(service, actor, transaction, instant, request_id=request.request_id, fetch=fetch, shared=True)
+            Work(
+                service,
+                actor,
+                transaction,
+                instant,
+                request_id=request.request_id,
+                origin=request.origin,
+                fetch=fetch,
+                shared=True,
+            )
             for _ in request.calls
         ]
 

@@ -175,6 +175,7 @@ def load(transaction: Transaction, revision: int) -> Directory:
             types=frozenset(row.types),
             digest=bytes(row.digest),
             expires_at=None if row.expires_at is None else micros(row.expires_at),
+            key_id=bytes(row.digest)[:8].hex(),
         )
         for row in transaction.execute(statement)
     }

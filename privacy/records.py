@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +18,7 @@ import msgspec
 from sqlalchemy import delete as delete_from
 from sqlalchemy import literal_column, or_, select, update
 
-from privacy import access, ids, subjects, vault
+from privacy import access, audit_details, ids, subjects, vault
 from privacy.database import Insertion, Lookup, Row
 from privacy.declaration import Declared
 from privacy.errors import (
@@ -212,15 +213,25 @@ def store(
         basis=intake.purposes[0].basis.value,
         fields=sorted(values),
         detail=f'{{"level":"{level}","purposes":{intake.names},"type":"{type}"}}',
+        digest=sha256(sealed).hexdigest(),
     )
     return StoredRecord(record_id, type, 1, expires_at, _levels(record_type, values, minor))
 
 
-def read(work: Work, record_id: UUID, *, purpose: str, fields: Narrowed = None, recipient: str | None = None) -> Record:
+def read(
+    work: Work,
+    record_id: UUID,
+    *,
+    purpose: str,
+    fields: Narrowed = None,
+    recipient: str | None = None,
+    reason: str | None = None,
+) -> Record:
     """What the purpose may see of one record. The event names each field given.
 
-    `recipient`: a declared one to whom the caller will provide it. Raises `UndeclaredPurpose`,
-    `UndeclaredRecipient`, `Forbidden`, `NotFound`, `NotInPurpose`, and what `access.decide` raises.
+    `recipient`: a declared one to whom the caller will provide it. `reason`: why, kept sealed with the event.
+    Raises `UndeclaredPurpose`, `UndeclaredRecipient`, `Forbidden`, `NotFound`, `NotInPurpose`, and what
+    `access.decide` raises.
     """
     work.concerns("record.read", record=record_id, purpose=purpose)
     work.require(Role.SERVICE)
@@ -228,7 +239,7 @@ def read(work: Work, record_id: UUID, *, purpose: str, fields: Narrowed = None, 
     rows = work.fetch(_ONE, (record_id, purpose, demanded.counterpart))
     if not rows or rows[0][5] <= work.instant:
         raise NotFound("There is no such record")
-    return _disclose(work, rows[0], demanded, fields)
+    return _disclose(work, rows[0], demanded, fields, reason)
 
 
 def read_all(
@@ -239,6 +250,7 @@ def read_all(
     type: str | None = None,
     fields: Narrowed = None,
     recipient: str | None = None,
+    reason: str | None = None,
     after: UUID | None = None,
     limit: int = PAGE,
 ) -> Page:
@@ -265,7 +277,7 @@ def read_all(
         if type is None and not _in_scope(work, purpose, row[2]):
             continue
         try:
-            items.append(_disclose(work, row, demanded, fields))
+            items.append(_disclose(work, row, demanded, fields, reason))
         except PurposeEnded as no:
             items.append(_withheld(work, row, demanded, fields, Reason(no.code, no.law)))
     if not items:
@@ -322,7 +334,14 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
     )
     for name, value in values.items():
         _index(work, record_type.fields[name], at, value)
-    work.audit("record.rectified", subject=subject_id, record=record_id, fields=sorted(data), detail={"type": type})
+    work.audit(
+        "record.rectified",
+        subject=subject_id,
+        record=record_id,
+        fields=sorted(data),
+        detail={"type": type, "version": version + 1},
+        digest=sha256(sealed).hexdigest(),
+    )
     return StoredRecord(record_id, type, version + 1, moment(row[4]), _levels(record_type, sorted(names), minor))
 
 
@@ -340,7 +359,7 @@ def delete(work: Work, record_id: UUID, *, version: int | None = None) -> None:
     work.audit("record.deleted", subject=subject_id, record=record_id, detail={"type": row[1]})
 
 
-def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed) -> Record:
+def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed, reason: str | None) -> Record:
     """Decide, open what was decided, mask, and owe nothing: the event is the last step."""
     subject_id, record_id, type = uuid_of(row[0]), uuid_of(row[1]), row[2]
     purpose, recipient = demanded.purpose.name, demanded.recipient.name if demanded.recipient else None
@@ -367,6 +386,7 @@ def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed) -> R
         basis=decision.basis,
         fields=tuple(data),
         detail=_detail(type, masked, recipient),
+        sealed=None if reason is None else audit_details.seal(work, subject_id, reason),
     )
     return Record(record_id, subject_id, type, row[3], data, decision.withheld)
 

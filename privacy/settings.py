@@ -24,6 +24,9 @@ class Settings:
     log_level: str = "info"
     rate_per_minute: int = 600_000
     body_limit: int = 8 * 1024 * 1024
+    watch_rules: Path | None = None
+    witness_url: str = ""  # of a C2SP witness, who cosigns the audit log's checkpoints
+    witness_key: str = ""  # its verifier key
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -52,7 +55,10 @@ class Settings:
             workers=number("WORKERS", 1, 1, 64),
             log_level=level,
             rate_per_minute=number("RATE_PER_MINUTE", 600_000, 1, 10**9),
+            watch_rules=Path(env["PRIVACY_WATCH_RULES"]).absolute() if env.get("PRIVACY_WATCH_RULES") else None,
             body_limit=number("BODY_LIMIT", 8 * 1024 * 1024, 1024, 1 << 30),
+            witness_url=env.get("PRIVACY_WITNESS_URL", ""),
+            witness_key=env.get("PRIVACY_WITNESS_KEY", ""),
         )
 
     def __repr__(self) -> str:

@@ -62,6 +62,7 @@ class Steward:
         self._loading = Lock()
         self._looking = Lock()
         self._looked = float("-inf")
+        self.distrust: str | None = None  # why the log cannot be trusted, and so nothing is disclosed
         self.looks = 0  # how often an unknown key made us look into the database
 
     @classmethod
@@ -106,7 +107,9 @@ class Steward:
         return self._declared[1]
 
     @contextmanager
-    def begin(self, actor: Actor = TERMINAL, *, request_id: str | None = None) -> Iterator[Work]:
+    def begin(
+        self, actor: Actor = TERMINAL, *, request_id: str | None = None, origin: str | None = None
+    ) -> Iterator[Work]:
         """One transaction for one caller: commit on leaving, roll back on any exception.
 
         A refusal is audited after the roll-back, in a transaction of its own. Raises what the block
@@ -117,7 +120,9 @@ class Steward:
             try:
                 with lane.transaction() as transaction:
                     self.refresh(transaction)
-                    work = Work(self, self.live(actor), transaction, self.instant(), request_id=request_id)
+                    work = Work(
+                        self, self.live(actor), transaction, self.instant(), request_id=request_id, origin=origin
+                    )
                     yield work
                     sequence = flush(transaction, gather((work,)), lane)
                 lane.sequence = sequence
@@ -167,10 +172,10 @@ class Steward:
     def _run_one(self, request: Request, call: Call) -> Outcome:
         try:
             try:
-                with self.begin(request.actor, request_id=request.request_id) as work:
+                with self.begin(request.actor, request_id=request.request_id, origin=request.origin) as work:
                     return call(work)
             except Clash:  # with a twin that has committed meanwhile: look again, once, and see what it did
-                with self.begin(request.actor, request_id=request.request_id) as work:
+                with self.begin(request.actor, request_id=request.request_id, origin=request.origin) as work:
                     return call(work)
         except Exception as error:  # noqa: BLE001 - the edge of the thread: the caller gets it
             return Failure(error)
@@ -178,7 +183,7 @@ class Steward:
     def _run_together(self, request: Request) -> Sequence[Outcome]:
         done: list[Outcome] = []
         try:
-            with self.begin(request.actor, request_id=request.request_id) as work:
+            with self.begin(request.actor, request_id=request.request_id, origin=request.origin) as work:
                 for call in request.calls:
                     done.append(call(work))  # noqa: PERF401 - where it stopped must be known
         except Exception as error:  # noqa: BLE001 - the edge of the thread: the caller gets it
@@ -221,6 +226,10 @@ class Steward:
             return self._directory.actor(sha256(key.encode()).digest(), self.instant())
         except Unauthenticated:
             return None
+
+    def origin_of(self, address: str) -> str:
+        """What events keep of a caller's address: a keyed hash, so that only whoever knows the address finds it."""
+        return self.keyring.fingerprint("origin", address.encode())[:16].hex()
 
     def healthy(self) -> dict[str, bool]:
         """Which parts answer: database, key store, root key, manifest."""

@@ -31,6 +31,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    text,
 )
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
@@ -373,10 +374,168 @@ audit_events = Table(
     Column("fields", Json),
     Column("detail", Json),
     Column("request_id", Text),
+    # which key of the principal, and a keyed hash of the address it came from
+    Column("key_id", Text),
+    Column("origin", Text),
+    # SHA-256 of the sealed record that the change left, and of the sealed detail in `audit_details`; in hex
+    Column("digest", Text),
+    Column("commitment", Text),
     CheckConstraint("outcome IN ('done', 'disclosed', 'refused', 'compared')", name="outcome"),
     # one index, of the question every subject may ask; each more would cost every read a page at its commit
     Index("ix_audit_events_subject_id_event_id", "subject_id", "event_id"),
     sqlite_with_rowid=False,
+)
+
+# Events that are committed and have no position in the tree yet. A row comes with its event and goes with it
+# when the sequencer takes both.
+audit_pending = Table(
+    "audit_pending",
+    metadata,
+    Column("event_id", Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# What is personal in an event, sealed under its subject's key; the event holds only its SHA-256, so that the tree
+# stands when the key is gone.
+audit_details = Table(
+    "audit_details",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("event_id", Id, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+# Where each event stands in the tree, from 0, without gaps, for ever.
+audit_positions = Table(
+    "audit_positions",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Id, nullable=False, unique=True),
+)
+
+# The tree as C2SP tiles: up to 256 hashes of 32 bytes a row. Only the last tile of each level still grows.
+audit_tiles = Table(
+    "audit_tiles",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
+# Signed checkpoints: of each minute the last, and those that a witness has cosigned.
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("cosigned", Boolean, nullable=False),
+)
+
+# How much of each writer is in the tree: it counts from 1 without gaps, so `count` is `highest`, or events are missing.
+audit_writers = Table(
+    "audit_writers",
+    metadata,
+    Column("writer", Id, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("highest", BigInteger, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+
+# Ranges of events whose content has been let go: the tree keeps their hashes. `checkpoint` is the signed note at the
+# time. The database lets an event be deleted only when its position is in one of these.
+audit_archives = Table(
+    "audit_archives",
+    metadata,
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("after", BigInteger, nullable=False),
+    Column("archived_at", Instant, nullable=False),
+    Column("archived_by", Text, nullable=False),
+    Column("checkpoint", Text, nullable=False),
+    CheckConstraint("after > first", name="range"),
+)
+
+# The changes of each record, in their order: only events of changes are in it, so that a read pays nothing for it.
+Index(
+    "ix_audit_events_changes",
+    audit_events.c.subject_id,
+    audit_events.c.record_id,
+    audit_events.c.event_id,
+    postgresql_where=text("outcome = 'done' AND record_id IS NOT NULL"),
+    sqlite_where=text("outcome = 'done' AND record_id IS NOT NULL"),
+)
+
+# How far a job that goes through a log or a table has come: the next position, and what else it must remember.
+watch_state = Table(
+    "watch_state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("state", Json, nullable=False),
+)
+
+# What has been counted in the windows still open: each once. `part` and `key` are hashes of ids, cut to 63 bits.
+watch_seen = Table(
+    "watch_seen",
+    metadata,
+    Column("ends_at", Instant, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("actor", Text, primary_key=True),
+    Column("part", BigInteger, primary_key=True),
+    Column("key", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# How many there were in each window of a principal, for as long as a rule looks back.
+watch_counts = Table(
+    "watch_counts",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("actor", Text, primary_key=True),
+    Column("starts_at", Instant, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+# What each principal did in a month, by facet (purpose, type, field, ...) and name; for the access review.
+access_counts = Table(
+    "access_counts",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("actor", Text, primary_key=True),
+    Column("facet", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+# What a rule has found: one row a rule, principal and window. `subject_id` only where the rule is about one.
+audit_alerts = Table(
+    "audit_alerts",
+    metadata,
+    Column("alert_id", Id, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("raised_at", Instant, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("threshold", BigInteger, nullable=False),
+    Column("subject_id", Id),
+    Column("acknowledged_at", Instant, index=True),
+    Column("acknowledged_by", Text),
+    Column("finding", Text),
+    UniqueConstraint("rule", "actor", "starts_at"),
+    CheckConstraint("finding IN ('explained', 'false-alarm', 'incident')", name="finding"),
+)
+
+# Subjects that nobody has a reason to read. `mark` is a keyed hash of the id, so that who reads this database, or a
+# copy of it, does not learn whom to avoid.
+honeytokens = Table(
+    "honeytokens",
+    metadata,
+    Column("mark", LargeBinary, primary_key=True),
+    Column("marked_at", Instant, nullable=False),
+    Column("marked_by", Text, nullable=False),
 )
 
 # What an Idempotency-Key answered. `fingerprint` is a keyed hash of the request, `answer` holds ids only.
@@ -400,4 +559,5 @@ job_slots = Table(
     Column("fence", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = (audit_events, consent_events, manifests, notices, standing_events)
+# Nobody may change or remove a row of these; of events and details, only what an archive covers may be removed.
+APPEND_ONLY = (audit_archives, audit_events, audit_positions, consent_events, manifests, notices, standing_events)

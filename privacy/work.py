@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -25,14 +26,15 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from privacy import ids
 from privacy.database import AsyncLane, Insertion, Key, Lane, Lookup, Row, Transaction
-from privacy.errors import Forbidden, Refused, Unaudited, Unavailable
-from privacy.tables import audit_events, moment
+from privacy.errors import AuditUnavailable, Forbidden, Refused, Unaudited, Unavailable
+from privacy.tables import audit_events, audit_pending, moment
 
 if TYPE_CHECKING:
     from privacy.declaration import Declared
     from privacy.steward import Steward
 
-_EVENTS = Insertion(audit_events)
+_EVENTS = Insertion(audit_events, marked=audit_pending)
+_LONGEST_DETAIL: Final = 40_000
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -53,7 +55,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a principal as it stood when its key was checked. `digest` names the key it came with."""
+    """Who acts: a principal as it stood when its key was checked. `digest` names the key it came with.
+
+    `key_id` is the first 8 bytes of the digest in hex, as events name the key.
+    """
 
     name: str
     role: Role
@@ -62,6 +67,7 @@ class Actor:
     types: frozenset[str] = frozenset()
     digest: bytes = b""
     expires_at: int | None = None
+    key_id: str | None = None
 
     def may_use(self, purpose: str, record_type: str) -> bool:
         """Whether the grant covers the purpose and the record type; `*` stands for all that are declared."""
@@ -123,6 +129,7 @@ class Work:
         "actor",
         "events",
         "instant",
+        "origin",
         "request_id",
         "rows",
         "service",
@@ -136,6 +143,7 @@ class Work:
         instant: int,
         *,
         request_id: str | None = None,
+        origin: str | None = None,
         fetch: Callable[[Any, Any], Any] | None = None,
         shared: bool = False,
     ) -> None:
@@ -144,6 +152,7 @@ class Work:
         self.actor = actor
         self.instant = instant  # microseconds since 1970, UTC
         self.request_id = request_id
+        self.origin = origin  # a keyed hash of the caller's address
         self.rows: dict[Insertion, list[Row]] = {}
         self.events: list[Row] = []
         self._transaction = transaction
@@ -178,6 +187,13 @@ class Work:
         if isinstance(statement, UpdateBase):
             self._debts.add(None)
         return self._own().execute(statement)
+
+    @property
+    def transaction(self) -> Transaction:
+        """The transaction of one's own, for lookups of raw rows."""
+        if self._shared:
+            raise NeedsItsOwn
+        return self._own()
 
     def overtake(self) -> None:
         """This work changes what works that hold the subject have relied on. Not for a shared transaction."""
@@ -230,17 +246,25 @@ class Work:
         basis: str | None = None,
         fields: Sequence[str] | None = None,
         detail: Mapping[str, object] | str | None = None,
+        digest: str | None = None,
+        sealed: tuple[UUID, str] | None = None,
     ) -> None:
         """Name what happened, with ids and declared names only; pays what is owed for what it names.
 
-        `detail` as a text is JSON already.
+        `detail` as a text is JSON already, its members sorted. `digest` is the SHA-256 in hex of the sealed record
+        that a change left. `sealed`: the id and the commitment that `privacy.audit_details.seal` gave.
         """
         actor = self.actor
+        if outcome == "disclosed" and self.service.distrust is not None:
+            raise AuditUnavailable(self.service.distrust)
         if self._debts:
             self._debts -= {None, subject, record}
+        said = detail if isinstance(detail, str) or detail is None else _encode(detail).decode()
+        if said is not None and len(said) > _LONGEST_DETAIL:  # an entry of the tree has at most 65,535 bytes
+            said = _encode({"digest": sha256(said.encode()).hexdigest(), "length": len(said)}).decode()
         self.events.append(
             (
-                ids.new(),
+                ids.new() if sealed is None else sealed[0],
                 self.instant,
                 None,  # writer and sequence: given at the flush, so that they count without gaps
                 None,
@@ -253,8 +277,12 @@ class Work:
                 purpose,
                 basis,
                 None if fields is None else encoded_names(tuple(fields)),
-                detail if isinstance(detail, str) or detail is None else _encode(detail).decode(),
+                said,
                 self.request_id,
+                actor.key_id,
+                self.origin,
+                digest,
+                None if sealed is None else sealed[1],
             )
         )
 

@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from tests.databases import KINDS, Databases, Kind, Migrate, PostgresDatabases, SqliteDatabases
 from tests.postgres import Server, postgres
+from tests.server import Threaded, in_thread
 from tests.world import World, build, migrate_data, migrate_keys
 
 # No deadline: a shared machine stalls, and a slow example is not a wrong one.
@@ -97,3 +98,10 @@ def world(data_template: Callable[[Migrate], str], tmp_path: Path) -> Iterator[W
     made = build(tmp_path / "home", data_template(migrate_data), data_template(migrate_keys))
     yield made
     made.service.close()
+
+
+@pytest.fixture
+def served(world: World) -> Iterator[Threaded]:
+    """The world's service over HTTP, in a thread of this process."""
+    with in_thread(world.service) as service:
+        yield service

@@ -9,6 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.documents import problems
 from api.routing import Answer, Call, Endpoint
 from api.shapes import Health
+from privacy import alerts
+from privacy.errors import PrivacyError
 
 router = APIRouter(tags=["health"], route_class=Endpoint)
 
@@ -33,9 +35,14 @@ def readyz(call: Call) -> Answer:
     response_class=PlainTextResponse,
     responses=problems(400) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(call: Call) -> Answer:
-    """Prometheus counters of this process. Any principal may read them; labels hold no id and no value."""
-    return Answer(call.state_of_process.metrics.text(), media_type=CONTENT_TYPE_LATEST.encode())
+def metrics(call: Call) -> Answer:
+    """Counters of this process and gauges of the watch, for Prometheus. Labels hold no id and no value."""
+    state = call.state_of_process
+    try:
+        state.metrics.watched(alerts.gauges(state.service.database))
+    except PrivacyError:  # the counters of this process are worth having all the same
+        state.metrics.watched(None)
+    return Answer(state.metrics.text(), media_type=CONTENT_TYPE_LATEST.encode())
 
 
 @router.get("/.well-known/gpc.json", response_model=dict[str, bool | str])

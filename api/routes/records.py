@@ -206,7 +206,9 @@ def _reader(wanted: Wanted, body: BatchRead) -> WorkCall:
 
     def read(work: Work) -> list[records.Record]:
         if wanted.record_id is not None and wanted.subject_id is None:
-            found = records.read(work, wanted.record_id, purpose=purpose, fields=fields, recipient=body.recipient)
+            found = records.read(
+                work, wanted.record_id, purpose=purpose, fields=fields, recipient=body.recipient, reason=body.reason
+            )
             return [found]
         if wanted.subject_id is not None and wanted.record_id is None:
             return _whole(work, wanted.subject_id, wanted.type, body)
@@ -227,6 +229,7 @@ def _whole(work: Work, subject_id: UUID, type: str | None, body: BatchRead) -> l
             type=type,
             fields=body.fields,
             recipient=body.recipient,
+            reason=body.reason,
             after=after,
         )
         found += page.items

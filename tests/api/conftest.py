@@ -7,15 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.server import Threaded, in_thread
+from tests.server import Threaded
 from tests.world import World
-
-
-@pytest.fixture
-def served(world: World) -> Iterator[Threaded]:
-    """The world's service over HTTP."""
-    with in_thread(world.service) as service:
-        yield service
 
 
 @pytest.fixture

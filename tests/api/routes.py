@@ -9,10 +9,20 @@ from uuid import UUID
 
 import httpx
 
-from privacy import consent, notifications
+from privacy import alerts, consent, notifications, records, watch_rules
+from privacy.sequencer import Sequencer
 from tests.world import PERSON, World
 
-OPEN: Final = frozenset({"/healthz", "/readyz", "/.well-known/gpc.json"})
+OPEN: Final = frozenset(
+    {
+        "/healthz",
+        "/readyz",
+        "/.well-known/gpc.json",
+        "/audit/checkpoint",
+        "/audit/archives.json",
+        "/audit/tile/{path}",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ _DESKS: Final = frozenset({"platform", "operator"})
 _LOOK: Final = frozenset({"platform", "operator", "auditor"})
 _OPERATOR: Final = frozenset({"operator"})
 _OFFICE: Final = frozenset({"operator", "auditor"})
+_MARKERS: Final = frozenset({"operator", "admin"})
+_CHECKERS: Final = frozenset({"auditor", "admin"})
 _ALL: Final = frozenset({"platform", "operator", "auditor", "admin"})
 
 
@@ -125,8 +137,45 @@ def asks(world: World) -> list[Ask]:
         Ask("GET", "/v1/notices", "/v1/notices", _ALL),
         Ask("GET", "/v1/notices/{version}", "/v1/notices/1", _ALL),
         Ask("GET", "/v1/manifest", "/v1/manifest", _ALL),
-        Ask("GET", "/v1/audit/events", "/v1/audit/events", frozenset({"auditor", "admin"})),
+        Ask("GET", "/v1/audit/events", "/v1/audit/events", _CHECKERS),
+        Ask("POST", "/v1/audit/events/search", "/v1/audit/events/search", _CHECKERS, 200, {"address": "192.0.2.7"}),
+        Ask("GET", "/v1/audit/counts", "/v1/audit/counts", _CHECKERS, params={"by": "day"}),
+        Ask("POST", "/v1/audit/exports", "/v1/audit/exports", _CHECKERS, 200, {"form": "ocsf"}),
+        Ask("GET", "/v1/subjects/{subject_id}/accesses", f"{of}/accesses", _DESKS),
+        Ask(
+            "POST",
+            "/v1/audit/exposure",
+            "/v1/audit/exposure",
+            frozenset({"auditor", "admin"}),
+            json={"principal": "desk"},
+        ),
+        *_watched(world),
+        *_evidence(world, stored.id),
         Ask("GET", "/metrics", "/metrics", _ALL),
+    ]
+
+
+def _watched(world: World) -> list[Ask]:
+    """An alert of each principal's own to acknowledge, and a subject of each one's own to mark."""
+    review = frozenset({"operator", "auditor", "admin"})
+    with world.service.begin() as work:
+        found = alerts.Found(watch_rules.RECORD_MISMATCH, "", work.instant, 1, 0)
+        alerts.raise_alert(work, found)
+        alert = alerts.listed(work)[0].id
+    marked = {"subject_id": str(world.subject())}
+    one = "/v1/audit/alerts/{alert_id}/acknowledge"
+    return [
+        Ask("GET", "/v1/audit/alerts", "/v1/audit/alerts", review),
+        Ask("POST", one, f"/v1/audit/alerts/{alert}/acknowledge", review, 200, {"finding": "explained"}),
+        Ask("GET", "/v1/audit/reviews/{month}", "/v1/audit/reviews/2026-01", review),
+        Ask("POST", "/v1/audit/honeytokens", "/v1/audit/honeytokens", _MARKERS, 204, marked),
+        Ask(
+            "DELETE",
+            "/v1/audit/honeytokens/{subject_id}",
+            f"/v1/audit/honeytokens/{marked['subject_id']}",
+            _MARKERS,
+            204,
+        ),
     ]
 
 
@@ -170,4 +219,22 @@ def _owed(world: World) -> list[Ask]:
         Ask("POST", "/v1/tasks/{task_id}/close", f"/v1/tasks/{task}/close", _OPERATOR, 204, {"outcome": "done"}),
         Ask("GET", "/v1/notifications", "/v1/notifications", _OFFICE),
         Ask("POST", "/v1/notifications/{notification_id}/sent", f"/v1/notifications/{owed}/sent", _OPERATOR, 204),
+    ]
+
+
+def _evidence(world: World, record_id: UUID) -> list[Ask]:
+    """Checkpoint, proofs, a bundle of entries, and the reason that was given for a read."""
+    with world.service.begin(world.platform) as work:
+        records.read(work, record_id, purpose="membership", reason="asked by the person")
+    Sequencer(world.service).catch_up()
+    event = world.events(action="record.read")[-1]["event_id"]
+    proofs, checkers = "/v1/audit/proofs", frozenset({"auditor", "admin"})
+    detail = "/v1/audit/events/{event_id}/detail"
+    width = min(256, len(world.events()))
+    return [
+        Ask("GET", "/v1/audit/checkpoint", "/v1/audit/checkpoint", _ALL),
+        Ask("GET", f"{proofs}/inclusion", f"{proofs}/inclusion", checkers, params={"position": "0"}),
+        Ask("GET", f"{proofs}/consistency", f"{proofs}/consistency", checkers, params={"old": "1"}),
+        Ask("GET", detail, detail.format(event_id=event), frozenset({"auditor"})),
+        Ask("GET", "/audit/tile/entries/{path}", f"/audit/tile/entries/000.p/{width - 1}", checkers),
     ]

@@ -94,7 +94,7 @@ def test_every_operation_documents_its_errors(served: Threaded) -> None:
 
 
 def test_every_change_takes_an_idempotency_key_and_nothing_else_does(served: Threaded) -> None:
-    questions = {"/v1/subjects/search", "/v1/records/batch-read"}
+    questions = {"/v1/subjects/search", "/v1/records/batch-read", "/v1/audit/events/search", "/v1/audit/exports"}
     for path, method, operation in _operations(_document(served)):
         takes = {parameter["name"] for parameter in operation.get("parameters", [])}
         is_change = method != "get" and path not in questions
@@ -105,8 +105,10 @@ def test_no_personal_value_has_a_place_in_a_url(served: Threaded) -> None:
     """Paths and queries hold ids, declared names, filters and cursors."""
     known = {
         "subject_id", "record_id", "purpose", "type", "fields", "limit", "cursor", "history", "at", "recipient",
-        "consent_id", "format", "version", "language", "task_id", "notification_id",
-        "subject", "actor", "action", "outcome", "since", "until", "Idempotency-Key", "If-Match",
+        "consent_id", "format", "event", "position", "event_id", "old", "new", "path", "alert_id", "month", "state",
+        "version", "language", "task_id", "notification_id",
+        "subject", "actor", "role", "field", "basis", "action", "outcome", "since", "until", "request_id", "key_id",
+        "origin", "by", "Idempotency-Key", "If-Match",
     }  # fmt: skip
     for path, method, operation in _operations(_document(served)):
         assert {parameter["name"] for parameter in operation.get("parameters", [])} <= known, f"{method} {path}"

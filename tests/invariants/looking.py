@@ -37,9 +37,13 @@ def snapshot(
     return found, numbers
 
 
+_SEQUENCED = {"audit_checkpoints", "audit_pending", "audit_positions", "audit_tiles", "audit_writers"}
+
+
 def counts(world: World) -> dict[str, int]:
-    """How many rows each table holds."""
-    return snapshot(world, (), metadata.sorted_tables)[1]
+    """How many rows each table holds, but for what the sequencer moves by itself."""
+    kept = [table for table in metadata.sorted_tables if table.name not in _SEQUENCED]
+    return snapshot(world, (), kept)[1]
 
 
 def run(world: World, *statements: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Table
 
 from privacy.errors import PrivacyError
+from privacy.sequencer import Sequencer
 from privacy.tables import APPEND_ONLY
 from tests.invariants.looking import rows, run
 from tests.world import World
@@ -31,7 +32,9 @@ _POSTGRESQL = {
 }
 # What identifies nobody, and stands in no key.
 _COLUMN = {
+    "audit_archives": "archived_by",
     "audit_events": "action",
+    "audit_positions": "event_id",
     "consent_events": "state",
     "manifests": "source",
     "notices": "source",
@@ -44,6 +47,8 @@ def test_the_database_refuses_every_change_of_what_only_grows(world: World, tabl
     subject = world.subject()
     world.consent(subject)
     world.restrict(subject)
+    Sequencer(world.service).catch_up()
+    run(world, "INSERT INTO audit_archives VALUES (1000000000, 1000000001, 1, 'nobody', 'nothing')")
     before = rows(world, table)
     assert before
     kind = world.service.database.kind
@@ -68,4 +73,12 @@ def _refused(world: World, statement: str) -> bool:
 
 def test_every_table_that_only_grows_has_its_guards(world: World) -> None:
     names = {table.name for table in APPEND_ONLY}
-    assert names == {"audit_events", "consent_events", "manifests", "notices", "standing_events"}
+    assert names == {
+        "audit_archives",
+        "audit_events",
+        "audit_positions",
+        "consent_events",
+        "manifests",
+        "notices",
+        "standing_events",
+    }

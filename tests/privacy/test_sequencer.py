@@ -1,0 +1,233 @@
+"""The sequencer: every committed event gets one position, whoever crashes, and nothing unsigned is trusted."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+from sqlalchemy import select, text
+
+from keys.signing import VerifierKey
+from privacy import leaves, records, sequencer, tlog
+from privacy.errors import AuditUnavailable
+from privacy.sequencer import ANCHOR, Sequencer
+from privacy.tables import audit_events, audit_pending, audit_positions, audit_writers
+from privacy.work import Work
+from tests.invariants.looking import rows, run
+from tests.world import PHONE, World
+
+
+@pytest.fixture
+def busy(world: World) -> World:
+    """A world in which something has happened, and nothing is sequenced yet."""
+    for _ in range(3):
+        stored = world.store(world.subject())
+        world.read(stored.id, "customer-service")
+    return world
+
+
+def log_of(world: World) -> list[bytes]:
+    """The leaves in the order of their positions."""
+    columns = ", ".join(f"e.{column.name}" for column in audit_events.columns)
+    statement = text(
+        f"SELECT {columns} FROM audit_positions p JOIN audit_events e ON e.event_id = p.event_id ORDER BY p.position"
+    )
+    with world.service.database.borrow() as lane, lane.transaction() as transaction:
+        return [leaves.leaf(tuple(row)) for row in transaction.execute(statement)]
+
+
+def test_every_event_gets_one_position_and_the_signed_root_is_that_of_all_leaves(busy: World) -> None:
+    events = {row["event_id"] for row in rows(busy, audit_events)}
+    assert Sequencer(busy.service).catch_up() == len(events)
+    placed = rows(busy, audit_positions)
+    assert {row["event_id"] for row in placed} == events
+    assert sorted(row["position"] for row in placed) == list(range(len(events)))
+    assert rows(busy, audit_pending) == []
+    with busy.service.begin(busy.auditor) as work:
+        signed = sequencer.newest(work)
+    assert signed is not None
+    verifier = VerifierKey.parse(busy.service.keyring.signer.vkey)
+    checkpoint = tlog.Checkpoint.parse(tlog.open_note(signed.note, [verifier]).text)
+    found = log_of(busy)
+    assert (checkpoint.size, checkpoint.root) == (len(events), signed.root)
+    assert checkpoint.root == tlog.grow(0, [tlog.leaf_hash(one) for one in found], lambda level, number: b"").root
+    assert Sequencer(busy.service).run() == 0
+
+
+def test_the_log_grows_in_any_steps_to_the_same_tree(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencer, "_TAKEN", _in_steps_of(2))
+    keeper = Sequencer(busy.service)
+    while keeper.run():
+        pass
+    found = [tlog.leaf_hash(one) for one in log_of(busy)]
+    with busy.service.database.borrow() as lane, lane.transaction() as transaction:
+        read = sequencer.tile_reader(transaction)
+        for size in range(1, len(found) + 1):
+            assert tlog.root_at(size, read) == tlog.grow(0, found[:size], lambda level, number: b"").root
+
+
+def _in_steps_of(count: int) -> Any:
+    from sqlalchemy import literal_column
+
+    from privacy.database import Lookup
+
+    return Lookup(
+        lambda after: (
+            select(audit_pending.c.event_id.label("pending"), *audit_events.columns)
+            .select_from(audit_pending.outerjoin(audit_events, audit_events.c.event_id == audit_pending.c.event_id))
+            .where(audit_pending.c.event_id > after)
+            .order_by(audit_pending.c.event_id)
+            .limit(literal_column(str(count)))
+            .offset(literal_column("0"))
+        ),
+        "uuid",
+    )
+
+
+def test_two_sequencers_at_once_lose_and_double_nothing(busy: World) -> None:
+    expected = len(rows(busy, audit_events))
+    done: list[int] = []
+    threads = [threading.Thread(target=lambda: done.append(Sequencer(busy.service).catch_up())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    Sequencer(busy.service).catch_up()
+    assert sorted(row["position"] for row in rows(busy, audit_positions)) == list(range(expected))
+
+
+@pytest.mark.parametrize("where", ["_write", "_count", "newest-anchor"])
+def test_a_crash_at_any_step_loses_and_doubles_nothing(
+    busy: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    expected = len(rows(busy, audit_events))
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if where == "newest-anchor":
+            patch.setattr(sequencer._Anchor, "move", crash)
+        else:
+            patch.setattr(sequencer, where, crash)
+        with pytest.raises(KeyboardInterrupt):
+            Sequencer(busy.service).run()
+    keeper = Sequencer(busy.service)
+    keeper.catch_up()
+    keeper.check()
+    assert busy.service.distrust is None
+    assert sorted(row["position"] for row in rows(busy, audit_positions)) == list(range(expected))
+
+
+def test_a_leaf_is_rfc_8785_and_holds_no_null(busy: World) -> None:
+    with busy.service.begin(busy.platform) as work:
+        work.audit("test", detail={"z": [1, None], "é": "王\u0007\u2028", "a": True}, fields=["phone", "name"])
+    Sequencer(busy.service).catch_up()
+    for leaf in log_of(busy):
+        assert rfc8785.dumps(json.loads(leaf)) == leaf
+        assert None not in json.loads(leaf).values()
+        assert PHONE.encode() not in leaf
+
+
+def test_an_event_removed_before_it_is_sequenced_leaves_a_gap(busy: World) -> None:
+    """The owner of the database drops the guard, and removes an event with what was pending of it."""
+    victim = rows(busy, audit_events)[-3]["event_id"]
+    _forge(busy, "DELETE FROM audit_events WHERE event_id = {id}", victim)
+    _forge(busy, "DELETE FROM audit_pending WHERE event_id = {id}", victim)
+    busy.store(busy.subject())
+    Sequencer(busy.service).catch_up()
+    assert any(row["count"] != row["highest"] for row in rows(busy, audit_writers))
+
+
+def test_writers_without_a_gap_count_to_their_highest(busy: World) -> None:
+    Sequencer(busy.service).catch_up()
+    assert all(row["count"] == row["highest"] for row in rows(busy, audit_writers))
+
+
+def test_a_heartbeat_promises_what_each_writer_has_written(busy: World) -> None:
+    Sequencer(busy.service).beat()
+    beat = rows(busy, audit_events)[-1]
+    assert beat["action"] == "audit.heartbeat"
+    promised = beat["detail"]["writers"]
+    written: dict[str, int] = {}
+    for row in rows(busy, audit_events)[:-1]:
+        written[str(row["writer"])] = max(written.get(str(row["writer"]), 0), row["sequence"])
+    assert promised == written
+
+
+@pytest.fixture
+def signed(busy: World) -> World:
+    Sequencer(busy.service).catch_up()
+    return busy
+
+
+def test_a_log_cut_short_is_not_extended_and_nothing_is_disclosed(signed: World) -> None:
+    stored = signed.store(signed.subject())
+    last = max(row["position"] for row in rows(signed, audit_positions))
+    _forge(signed, f"DELETE FROM audit_positions WHERE position = {last}")
+    _refuses_to_disclose(signed, stored, "signed")
+
+
+def test_a_rewritten_tree_is_not_signed_and_nothing_is_disclosed(signed: World) -> None:
+    stored = signed.store(signed.subject())
+    _forge(signed, f"UPDATE audit_tiles SET hashes = {_zeros(signed)} WHERE level = 0")
+    _refuses_to_disclose(signed, stored, "does not extend")
+
+
+def test_a_lost_anchor_is_taken_anew_and_an_unreadable_one_is_not(signed: World) -> None:
+    anchor = Path(signed.service.settings.home / ANCHOR)
+    anchor.write_text("nonsense")
+    stored = signed.store(signed.subject())
+    _refuses_to_disclose(signed, stored, "cannot be read")
+    anchor.unlink()
+    assert Sequencer(signed.service).catch_up() > 0
+    assert anchor.exists()
+    assert signed.read(stored.id, "customer-service").data["name"]
+
+
+def _refuses_to_disclose(world: World, stored: records.StoredRecord, why: str) -> None:
+    keeper = Sequencer(world.service)
+    before = len(rows(world, audit_positions))
+    assert keeper.run() == 0
+    assert len(rows(world, audit_positions)) == before
+    with pytest.raises(AuditUnavailable, match=why):
+        world.read(stored.id, "customer-service")
+
+    def read(work: Work) -> Any:
+        return records.read(work, stored.id, purpose="customer-service")
+
+    (found,) = world.together(world.desk, [read])
+    assert isinstance(found.error, AuditUnavailable)
+    # what is not a disclosure goes on: nothing may be lost
+    world.store(world.subject())
+
+
+def _zeros(world: World) -> str:
+    return "zeroblob(8192)" if world.service.database.kind == "sqlite" else "decode(repeat('00', 8192), 'hex')"
+
+
+def _forge(world: World, statement: str, id: Any = None) -> None:
+    """What the owner of the database can do: without the guards."""
+    kind = world.service.database.kind
+    if id is not None:
+        statement = statement.format(id=f"x'{id.hex}'" if kind == "sqlite" else f"'{id}'")
+    with world.service.database.borrow() as lane, lane.transaction() as transaction:
+        if kind == "sqlite":
+            names = transaction.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+            for name in names:
+                transaction.execute(text(f"DROP TRIGGER {name}"))
+        else:
+            transaction.execute(text("SET LOCAL session_replication_role = replica"))
+        transaction.execute(text(statement))
+
+
+def test_the_anchor_and_the_guards_stand_by_themselves(signed: World) -> None:
+    from privacy.errors import PrivacyError
+
+    for statement in ("DELETE FROM audit_positions", "UPDATE audit_positions SET position = position + 1000"):
+        with pytest.raises(PrivacyError):
+            run(signed, statement)
