@@ -184,8 +184,7 @@ def _clock(service: Steward) -> Check:
     now = datetime.now(UTC)
     if now < _YOUNGEST:
         return Check("clock", False, f"it says {now:%Y-%m-%d}, which is in the past")
-    with service.begin() as work:
-        newest = audit.events(work, limit=1).items
+    newest = audit.events(service.begin, limit=1).items
     if newest and newest[0].at > now:
         return Check("clock", False, "the newest audit event lies in its future: the clock was set back")
     return Check("clock", True, f"{now:%Y-%m-%d %H:%M:%S} UTC, later than every audit event")

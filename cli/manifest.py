@@ -109,8 +109,9 @@ def show_manifest(as_json: Json = False) -> None:
 def history(as_json: Json = False) -> None:
     """Who applied what, the newest first, as the audit log has it."""
     with reporting(as_json):
-        with working() as work:
-            applied = audit.events(work, action="manifest.applied", outcome="done", limit=audit.MOST).items
+        with service() as found:
+            wanted = audit.Filters(action="manifest.applied", outcome="done")
+            applied = audit.events(found.begin, wanted, limit=audit.MOST).items
         listed = [
             {
                 "version": event.detail["version"],

@@ -21,16 +21,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from types import TracebackType
-from typing import Literal, Self
+from typing import BinaryIO, Literal, Self
 from uuid import UUID
 
 import httpx
 
 from privacy.client_shapes import (
+    Access,
+    AccessSummary,
     Choice,
     Consent,
     Decision,
     Event,
+    EventCount,
     Health,
     Hit,
     NewRecord,
@@ -65,9 +68,9 @@ from privacy.client_wire import (
 from privacy.errors import PrivacyError
 
 __all__ = [
-    "Choice", "Consent", "Decision", "Event", "Health", "Hit", "Json", "NewRecord", "Notice", "NoticeText", "OfRecord",
-    "OfSubject", "PrivacyClient", "PublishedNotice", "Purpose", "Record", "Refusal", "Standing", "StoredRecord",
-    "Subject", "Value", "Withheld",
+    "Access", "AccessSummary", "Choice", "Consent", "Decision", "Event", "EventCount", "Health", "Hit", "Json",
+    "NewRecord", "Notice", "NoticeText", "OfRecord", "OfSubject", "PrivacyClient", "PublishedNotice", "Purpose",
+    "Record", "Refusal", "Standing", "StoredRecord", "Subject", "Value", "Withheld",
 ]  # fmt: skip
 
 Language = Literal["zh", "en"]
@@ -419,13 +422,81 @@ class PrivacyClient:
 
     def events(self, **filters: str | int | date | UUID | None) -> Iterator[Event]:
         """The audit log, page after page; `filters` are the service's own: subject, actor, purpose, ..."""
-        parameters = {
-            name: value.isoformat() if isinstance(value, date) else str(value)
-            for name, value in filters.items()
-            if value is not None
-        }
-        for item in self._wire.pages("/v1/audit/events", parameters):
+        for item in self._wire.pages("/v1/audit/events", _told(filters)):
             yield Event.from_json(item)
+
+    def events_from(self, address: str, **filters: str | int | date | UUID | None) -> Iterator[Event]:
+        """The events that came from an IP address; it travels in the body, and the log keeps a keyed hash of it."""
+        body: dict[str, Value] = {"address": address, **known(_told(filters))}
+        while True:
+            answer = self._wire.ask("/v1/audit/events/search", body)
+            yield from map(Event.from_json, objects(answer, "items"))
+            last, cursor = body.get("cursor"), maybe_text(answer, "next_cursor")
+            if cursor is None:
+                return
+            if cursor == last:
+                raise unknown_form()
+            body["cursor"] = cursor
+
+    def event_counts(self, by: str, **filters: str | int | date | UUID | None) -> list[EventCount]:
+        """How many events match, by "hour", "day", "action", "actor", "purpose" or "outcome"."""
+        return [
+            EventCount.from_json(item) for item in self._wire.pages("/v1/audit/counts", {"by": by, **_told(filters)})
+        ]
+
+    def accesses(self, subject_id: str | UUID) -> Iterator[Access]:
+        """Who looked at the subject's data, look by look, the newest first."""
+        for item in self._wire.pages(_of(subject_id, "accesses"), {}):
+            yield Access.from_json(item)
+
+    def access_summary(self, subject_id: str | UUID) -> list[AccessSummary]:
+        """The same in sum: one entry for each component, role and kind of look."""
+        answer = self._wire.get(_of(subject_id, "accesses"), {"limit": "1"})
+        return [AccessSummary.from_json(item) for item in objects(answer, "components")]
+
+    def export_audit(
+        self,
+        file: BinaryIO,
+        *,
+        kind: Literal["log", "selection"] = "selection",
+        form: Literal["ndjson", "csv", "parquet", "ocsf"] | None = None,
+        **filters: str | date | UUID | None,
+    ) -> None:
+        """Write the export to `file`, a zip that `privacy audit verify` checks; it is never held as a whole.
+
+        Raises Unavailable when it breaks off: what is in the file then is a part, and is no zip.
+        """
+        body: dict[str, Value] = {"kind": kind, **known({"form": form, **_told(filters)})}
+        self._wire.download("/v1/audit/exports", body, file.write)
+
+    def exposure(
+        self,
+        *,
+        principal: str | None = None,
+        key: str | None = None,
+        key_id: str | None = None,
+        address: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> dict[str, Json]:
+        """Whose data a principal, a leaked key or an address has seen: the answer as the service gives it.
+
+        By subject, `limit` at once; `next_cursor` is where the next page starts, null at the end. `totals` come
+        with the first page.
+        """
+        body: dict[str, Value] = {
+            "principal": principal,
+            "key": key,
+            "key_id": key_id,
+            "address": address,
+            "since": since,
+            "until": until,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return self._wire.ask("/v1/audit/exposure", known(body))
 
     def purposes(self) -> list[Purpose]:
         return [Purpose.from_json(item) for item in self._wire.pages("/v1/purposes", {})]
@@ -438,6 +509,14 @@ class PrivacyClient:
 def _of(subject_id: str | UUID, *parts: str) -> str:
     """The path of a subject, or of something of it."""
     return "/".join(("/v1/subjects", segment(subject_id), *map(segment, parts)))
+
+
+def _told(filters: Mapping[str, str | int | date | UUID | None]) -> dict[str, str | None]:
+    """Filters as the service reads them, in a query as in a body."""
+    return {
+        name: value.isoformat() if isinstance(value, date) else None if value is None else str(value)
+        for name, value in filters.items()
+    }
 
 
 def _id(id: str | UUID | None) -> str | None:

@@ -430,6 +430,83 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class EventCount:
+    """`key` is the instant at which an hour or a day begins, or a name; None: of events that name no purpose."""
+
+    key: str | None
+    count: int
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(maybe_text(item, "key"), number(item, "count"))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One look at a subject's data. `kind`: "disclosed", or "compared" when a value was opened inside only.
+
+    `masked` are those of `fields` that left through a mask, `recipient` is whom they were to be provided to.
+    """
+
+    at: datetime
+    component: str
+    role: str
+    kind: str
+    purpose: str | None
+    basis: str | None
+    type: str | None
+    fields: tuple[str, ...]
+    masked: tuple[str, ...]
+    recipient: str | None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            at=moment(item, "at"),
+            component=text(item, "component"),
+            role=text(item, "role"),
+            kind=text(item, "kind"),
+            purpose=maybe_text(item, "purpose"),
+            basis=maybe_text(item, "basis"),
+            type=maybe_text(item, "type"),
+            fields=texts(item, "fields"),
+            masked=texts(item, "masked"),
+            recipient=maybe_text(item, "recipient"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSummary:
+    """All looks of one kind by one component. `masked`: fields that it was only ever given masked."""
+
+    component: str
+    role: str
+    kind: str
+    count: int
+    first: datetime
+    last: datetime
+    purposes: tuple[str, ...]
+    fields: tuple[str, ...]
+    masked: tuple[str, ...]
+    recipients: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            component=text(item, "component"),
+            role=text(item, "role"),
+            kind=text(item, "kind"),
+            count=number(item, "count"),
+            first=moment(item, "first"),
+            last=moment(item, "last"),
+            purposes=texts(item, "purposes"),
+            fields=texts(item, "fields"),
+            masked=texts(item, "masked"),
+            recipients=texts(item, "recipients"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Purpose:
     """A declared purpose; `keep` is an ISO 8601 duration, `more` the rest of its declaration."""
 

@@ -124,6 +124,27 @@ class Wire:
             if cursor == last:
                 raise unknown_form()
 
+    def download(self, path: str, body: Mapping[str, Value], write: Callable[[bytes], object]) -> None:
+        """A POST whose answer is written piece by piece, never held as a whole, and never repeated.
+
+        Raises `Unavailable` when it breaks off: what has been written then is a part.
+        """
+        request = self._http.build_request(
+            "POST", path, content=_encoded(body), headers={"Content-Type": "application/json", "Accept": "*/*"}
+        )
+        response: httpx.Response | None = None
+        with suppress(httpx.HTTPError):  # these errors hold the request: none is chained
+            response = self._http.send(request, stream=True)
+            try:
+                if response.is_success:
+                    for piece in response.iter_raw():
+                        write(piece)
+                    return
+                response.read()
+            finally:
+                response.close()
+        raise _failure(response if response is not None and response.is_error else None, None)
+
     def send(
         self,
         method: str,
