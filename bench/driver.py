@@ -36,6 +36,8 @@ from privacy.tables import audit_events, index_entries, records
 
 _SCOPE: Final = "main"
 _READ_FIELDS: Final = frozenset(range(6))
+_FIELDS: Final = '["name","phone"]'
+_DETAIL: Final = '{"type":"member"}'
 _TABLES: Final = (records, index_entries, audit_events)
 _YEAR: Final = 365 * 86_400 * 1_000_000
 _BITS: Final = 17  # as for a million subjects
@@ -162,7 +164,7 @@ class _Loop(ABC):
         self._sequence += 1
         outcome = "done" if action == "record.stored" else "disclosed"
         head = (ids.new(), wall_clock(), self._writer, self._sequence, "bench", "service", action, outcome)
-        return (*head, subject_id, record_id, PURPOSE, "contract", '["name","phone"]', '{"type":"member"}', None)
+        return (*head, subject_id, record_id, PURPOSE, "contract", _FIELDS, _DETAIL, *[None] * 5)
 
 
 def _bytes(value: UUID | bytes) -> bytes:

@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from cli import audit, consent, manifest, notice, principal, subject
+from cli import audit, consent, exposure, manifest, notice, principal, subject, witness
 from cli.demo import demo
 from cli.deployment import doctor, init
 from cli.processes import forbid_dumps
@@ -39,7 +39,9 @@ app.add_typer(notice.app, name="notice")
 app.add_typer(principal.app, name="principal")
 app.add_typer(subject.app, name="subject")
 app.add_typer(consent.app, name="consent")
+audit.app.command("exposure")(exposure.ask)
 app.add_typer(audit.app, name="audit")
+app.add_typer(witness.app, name="witness")
 app.command()(demo)
 app.command()(doctor)
 
