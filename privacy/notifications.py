@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -22,14 +23,19 @@ from privacy.work import Role, Work
 
 _NOTIFICATIONS = Insertion(notifications)
 PAGE = 100
+OFFICE: Final = "[office]"  # the controller's own privacy office; no manifest can declare such a recipient
+_NO_SUBJECT: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a recipient must be told of a subject: `kind` as in "consent-withdrawn"."""
+    """What a recipient must be told of a subject: `kind` as in "consent-withdrawn".
+
+    A notice to the privacy office (`OFFICE`) is about no subject; its id is that of what it is about.
+    """
 
     id: UUID
-    subject_id: UUID
+    subject_id: UUID | None
     kind: str
     recipient: str
     contact: str | None
@@ -49,6 +55,11 @@ def owe(work: Work, subject_id: UUID, kind: str, purpose: str, *, only: Collecti
     return names
 
 
+def owe_office(work: Work, kind: str, about: UUID) -> None:
+    """Owe the privacy office a notice about a thing of this kind and id. The caller's event names the change."""
+    work.add(_NOTIFICATIONS, (_NO_SUBJECT, about, kind, OFFICE, "", work.instant, None))
+
+
 def listed(work: Work, *, after: UUID | None = None, limit: int = PAGE) -> list[Notification]:
     """What is owed and not sent yet, the oldest first."""
     work.concerns("notifications.listed")
@@ -61,14 +72,15 @@ def listed(work: Work, *, after: UUID | None = None, limit: int = PAGE) -> list[
     )
     if after is not None:
         statement = statement.where(notifications.c.notification_id > after)
-    known = work.declared.manifest.recipients
+    manifest = work.declared.manifest
+    contacts = {name: one.contact for name, one in manifest.recipients.items()} | {OFFICE: manifest.controller.contact}
     found = [
         Notification(
             row.notification_id,
-            row.subject_id,
+            _subject(row.subject_id),
             row.kind,
             row.recipient,
-            known[row.recipient].contact if row.recipient in known else None,
+            contacts.get(row.recipient),
             row.purpose,
             row.owed_at,
             row.sent_at,
@@ -95,10 +107,14 @@ def mark_sent(work: Work, notification_id: UUID) -> None:
     )
     work.audit(
         "notification.sent",
-        subject=row.subject_id,
-        purpose=row.purpose,
+        subject=_subject(row.subject_id),
+        purpose=row.purpose or None,
         detail={"kind": row.kind, "notification": str(notification_id), "recipient": row.recipient},
     )
+
+
+def _subject(subject_id: UUID) -> UUID | None:
+    return None if subject_id == _NO_SUBJECT else subject_id
 
 
 def _recipients(work: Work, purpose: str) -> Iterable[Recipient]:
