@@ -79,12 +79,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for path, methods in document["paths"].items():
-            for method, operation in methods.items():
-                _finish(path, method, operation)
+            for operation in methods.values():
+                _finish(path, operation)
         app.openapi_schema = document
     return app.openapi_schema
 
 
+_OPEN: Final = frozenset(path.replace(":path}", "}") for path in Endpoint.open_paths)  # as the document writes them
 _LICENCE: Final = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 _IDEMPOTENT: Final = {
     "name": "Idempotency-Key",
@@ -103,17 +104,17 @@ _IF_MATCH: Final = {
 }
 
 
-def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
+def _finish(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     unprocessable = responses.get("422", {}).get("content", {})
     if "application/json" in unprocessable:
         responses.pop("422")  # FastAPI's own; ours answer 400
-    if path not in Endpoint.open_paths:
+    if path not in _OPEN:
         operation["security"] = [{"key": []}]
     parameters = operation.setdefault("parameters", [])
     if "422" in responses:
         parameters.append(_IDEMPOTENT)
-    if method in ("patch", "delete"):
+    if "412" in responses:
         parameters.append(_IF_MATCH)
     if not parameters:
         del operation["parameters"]

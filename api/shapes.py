@@ -425,6 +425,14 @@ class CheckpointShape(BaseModel):
     at: datetime
 
 
+class ArchiveShape(BaseModel):
+    """Positions from `first` until before `after`, whose entries were let go; their hashes stay."""
+
+    first: int
+    after: int
+    archived_at: datetime
+
+
 class InclusionShape(BaseModel):
     """RFC 9162 2.1.3: `leaf_hash` in hex, `proof` in base64, from the leaf up."""
 

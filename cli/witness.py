@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import SHUT_WR
 from threading import Thread
 from typing import Annotated, Final
 
@@ -30,6 +32,8 @@ StateFile = Annotated[
 ]
 
 _IDLE_SECONDS: Final = 30
+_LEAVE_SECONDS: Final = 2
+_LEAVE_READS: Final = 64
 log = logging.getLogger("witness")
 
 
@@ -92,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit()) or int(length) > MOST_BYTES:
             self.close_connection = True  # what was not read would be taken for the next request
             self._answer(Answer(413 if length else 411, "a length of at most 256 KiB is expected\n"))
+            self._leave()
             return
         body = self.rfile.read(int(length))
         if self.path != "/add-checkpoint":
@@ -112,8 +117,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+
+    def _leave(self) -> None:
+        """Take what is still coming, within bounds: closing over unread bytes resets the connection, and the answer
+        with it.
+        """
+        self.connection.shutdown(SHUT_WR)
+        self.connection.settimeout(_LEAVE_SECONDS)
+        with suppress(OSError):
+            for _ in range(_LEAVE_READS):
+                if not self.rfile.read1(MOST_BYTES):
+                    break
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: whoever asks is nobody's business."""

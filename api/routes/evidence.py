@@ -7,21 +7,25 @@ nothing of anybody; entries need an auditor's key.
 from __future__ import annotations
 
 import base64
-from typing import Annotated
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from api.documents import problems
 from api.routing import Answer, Call, Endpoint
-from api.shapes import CheckpointShape, ConsistencyShape, InclusionShape
+from api.shapes import ArchiveShape, CheckpointShape, ConsistencyShape, InclusionShape
 from privacy import audit_details, audit_proofs
 from privacy.sequencer import KEEPER
 
 router = APIRouter(tags=["evidence"], route_class=Endpoint)
 
 _TEXT = b"text/plain; charset=utf-8"
+_BYTES = b"application/octet-stream"
+_TILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {_BYTES.decode(): {"schema": {"type": "string", "contentMediaType": _BYTES.decode()}}}}
+}
 Size = Annotated[int, Query(ge=1, le=(1 << 53) - 1)]
 TilePath = Annotated[str, Path(max_length=80, pattern=r"^[0-9x/.p]+$")]
 
@@ -80,22 +84,29 @@ def read_checkpoint(call: Call) -> Answer:
         return Answer(audit_proofs.checkpoint(work).note.encode(), media_type=_TEXT)
 
 
-@router.get("/audit/archives.json", response_model=None, responses=problems(400))
-def read_archives(call: Call) -> Answer:
+@router.get("/audit/archives.json", response_model=list[ArchiveShape], responses=problems(400))
+def read_archives(call: Call) -> list[dict[str, object]]:
     """The ranges of positions whose entries were let go, as the offline verifier reads them. Open."""
     with call.state_of_process.service.begin(KEEPER) as work:
-        return Answer(audit_proofs.archives(work))
+        return audit_proofs.archives(work)
 
 
-@router.get("/audit/tile/entries/{path:path}", response_model=None, responses=problems(400, 403, 404))
+@router.get(
+    "/audit/tile/entries/{path:path}",
+    response_model=None,
+    response_class=Response,
+    responses=problems(400, 403, 404) | _TILE,
+)
 def read_entries(call: Call, path: TilePath) -> Answer:
     """A bundle of entries, as C2SP tiles name it. For auditors and administrators, and on record."""
     with call.begin() as work:
-        return Answer(audit_proofs.entries(work, f"tile/entries/{path}"), media_type=b"application/octet-stream")
+        return Answer(audit_proofs.entries(work, f"tile/entries/{path}"), media_type=_BYTES)
 
 
-@router.get("/audit/tile/{path:path}", response_model=None, responses=problems(400, 404))
+@router.get(
+    "/audit/tile/{path:path}", response_model=None, response_class=Response, responses=problems(400, 404) | _TILE
+)
 def read_tile(call: Call, path: TilePath) -> Answer:
     """A tile of hashes, as C2SP tiles name it. Open."""
     with call.state_of_process.service.begin(KEEPER) as work:
-        return Answer(audit_proofs.tile(work, f"tile/{path}"), media_type=b"application/octet-stream")
+        return Answer(audit_proofs.tile(work, f"tile/{path}"), media_type=_BYTES)

@@ -38,10 +38,12 @@ def _in_answer(request_id: str, body: Any, searched: str | None) -> Iterator[tup
 
 
 def _in_log(world: World) -> Disclosed:
+    """What the log says was disclosed to requests; what the world's own code read has no request."""
     found: Disclosed = Counter()
     for event in world.events(outcome="disclosed"):
         for name in event["fields"] or ():
-            found[event["request_id"], str(event["record_id"]), name] += 1
+            if event["request_id"] is not None:
+                found[event["request_id"], str(event["record_id"]), name] += 1
     return found
 
 
