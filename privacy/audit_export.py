@@ -48,8 +48,9 @@ Pieces: TypeAlias = Generator[bytes, None, None]
 FORMAT: Final = "steward-audit-bundle/1"
 _PAGE: Final = 1000  # events read at once
 _CHUNK: Final = 65_536  # bytes, about, of the zip that are handed on at once
-_TILES_KEPT: Final = 512  # 4 MiB, while proofs are written
-_ROOTS_KEPT: Final = 65_536
+# While proofs are written, in the order of positions: what is left behind is not needed again.
+_TILES_KEPT: Final = 32  # of 8 KiB
+_ROOTS_KEPT: Final = 4096  # of some 300 bytes; two a proof, so the few of the upper tree are hashed anew now and then
 _PATIENCE_SECONDS: Final = 10.0
 _POSITION: Final = Struct(">Q")
 _DAY: Final = timedelta(days=1)
