@@ -16,7 +16,7 @@ from hypothesis import settings
 from tests.databases import KINDS, Databases, Kind, Migrate, PostgresDatabases, SqliteDatabases
 from tests.postgres import Server, postgres
 from tests.server import Threaded, in_thread
-from tests.world import World, build, migrate_data, migrate_keys
+from tests.world import World, Worlds
 
 # No deadline: a shared machine stalls, and a slow example is not a wrong one.
 settings.register_profile("local", deadline=None, print_blob=True)
@@ -92,12 +92,17 @@ def data_template(databases: Databases) -> Iterator[Callable[[Migrate], str]]:
         databases.remove(url)
 
 
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
+    return Worlds(tmp_path_factory.mktemp("worlds"))
+
+
 @pytest.fixture
-def world(data_template: Callable[[Migrate], str], tmp_path: Path) -> Iterator[World]:
+def world(worlds: Worlds, databases: Databases, tmp_path: Path) -> Iterator[World]:
     """A running service with a small manifest and one principal of each kind, on each kind of database."""
-    made = build(tmp_path / "home", data_template(migrate_data), data_template(migrate_keys))
+    made = worlds.copy(databases, tmp_path / "home")
     yield made
-    made.service.close()
+    worlds.remove(databases, made)
 
 
 @pytest.fixture

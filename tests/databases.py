@@ -27,7 +27,7 @@ class Databases(ABC):
     """Makes and removes databases of one kind. A template is migrated once, then copied."""
 
     def __init__(self) -> None:
-        self._templates: dict[Migrate, str] = {}
+        self._templates: dict[Migrate, str] = {}  # their URLs
 
     def empty(self) -> str:
         """The URL of a new database without a table."""
@@ -36,19 +36,23 @@ class Databases(ABC):
     def migrated(self, migrate: Migrate) -> str:
         """The URL of a new database as `migrate`, the same function each time, left its template."""
         if migrate not in self._templates:
-            name = f"steward_template_{secrets.token_hex(8)}"
-            migrate(self._create(name))
-            self._templates[migrate] = name
-        return self._copy(self._templates[migrate], f"steward_{secrets.token_hex(8)}")
+            url = self.empty()
+            migrate(url)
+            self._templates[migrate] = url
+        return self.copy(self._templates[migrate])
+
+    def copy(self, template: str) -> str:
+        """The URL of a copy of the database at a URL, to which nobody may be connected."""
+        return self._copy(_name(template), f"steward_{secrets.token_hex(8)}")
 
     def remove_templates(self) -> None:
-        for name in self._templates.values():
-            self._drop(name)
+        for url in self._templates.values():
+            self.remove(url)
         self._templates.clear()
 
-    @abstractmethod
     def remove(self, url: str) -> None:
         """Ends whatever is still connected to it."""
+        self._drop(_name(url))
 
     @abstractmethod
     def _create(self, name: str) -> str: ...
@@ -66,9 +70,6 @@ class SqliteDatabases(Databases):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
-
-    def remove(self, url: str) -> None:
-        self._drop(Path(url.removeprefix("sqlite:///")).stem)
 
     def _create(self, name: str) -> str:
         return f"sqlite:///{self._file(name)}"
@@ -98,9 +99,6 @@ class PostgresDatabases(Databases):
         super().__init__()
         self._server = server
 
-    def remove(self, url: str) -> None:
-        self._drop(url.rpartition("/")[2])
-
     def _create(self, name: str) -> str:
         return self._server.create_database(name)
 
@@ -109,3 +107,7 @@ class PostgresDatabases(Databases):
 
     def _drop(self, name: str) -> None:
         self._server.drop_database(name)
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2].removesuffix(".db")

@@ -66,9 +66,10 @@ class Server:
 
     def create_database(self, name: str, template: str | None = None) -> str:
         """A new database and its URL: empty, or a copy of `template`, to which nobody may be connected."""
-        # template0: what somebody left in a shared server's template1 does not get in.
+        # template0: what somebody left in a shared server's template1 does not get in. A copy of files: through the
+        # write-ahead log, as is usual, making and dropping takes half as long again.
         self._execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
                 sql.Identifier(name), sql.Identifier(template or "template0")
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -19,6 +20,7 @@ _CONTROLLER_KEYS: Final = ("name", "contact", "jurisdiction", "languages", "plan
 _MOST_SUBJECTS: Final = 10_000_000_000
 
 
+@lru_cache(maxsize=8)  # the same versions are asked for again and again; 50 ms each
 def parse(text: str, file: str) -> Manifest:
     """The manifest that `text` declares. `file` is the name that problems carry.
 

@@ -83,8 +83,9 @@ def test_without_a_good_key_every_route_but_health_answers_401(served: Threaded,
     }
     with served.http() as http:
         for number, (name, given) in enumerate(headers.items()):
-            # each route with each kind of bad key would say the same thing many times over
-            for ask in everything if number < 3 else everything[number % 3 :: 3]:
+            # Each route with each kind of bad key would say the same thing many times over; and one of a good form is
+            # looked for in the database, twenty times a second.
+            for ask in everything if name in ("none", "one letter changed") else everything[number % 3 :: 3]:
                 encoded = [(key.encode(), value.encode()) for key, value in {**ask.headers, **given}.items()]
                 response = http.request(ask.method, ask.path, json=ask.json, params=dict(ask.params), headers=encoded)
                 is_problem(response, 401, "unauthenticated")

@@ -1,8 +1,9 @@
-"""A terminal with an empty PRIVACY_HOME and two empty databases, and one with a deployment."""
+"""A terminal with an empty PRIVACY_HOME and two databases without a row, and one with a deployment."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,29 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from tests.cli.said import Run, answer
-from tests.world import MANIFEST
+from tests.databases import Kind, Migrate
+from tests.world import MANIFEST, migrate_data, migrate_keys
 
 
 @pytest.fixture
-def home(tmp_path: Path, data_url: str, keystore_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def urls(database_kind: Kind, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Two databases for a deployment that is not made yet; on PostgreSQL with their tables, which saves time.
+
+    The first run on databases without a table is `test_deployment`'s.
+    """
+    if database_kind == "sqlite":  # where a file with tables is a deployment
+        return request.getfixturevalue("data_url"), request.getfixturevalue("keystore_url")
+    copy: Callable[[Migrate], str] = request.getfixturevalue("data_template")
+    return copy(migrate_data), copy(migrate_keys)
+
+
+@pytest.fixture
+def home(urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """PRIVACY_HOME, not made yet."""
     place = tmp_path / "home"
     monkeypatch.setenv("PRIVACY_HOME", str(place))
-    monkeypatch.setenv("PRIVACY_DATABASE_URL", data_url)
-    monkeypatch.setenv("PRIVACY_KEYSTORE_URL", keystore_url)
+    monkeypatch.setenv("PRIVACY_DATABASE_URL", urls[0])
+    monkeypatch.setenv("PRIVACY_KEYSTORE_URL", urls[1])
     return place
 
 

@@ -13,6 +13,12 @@ from privacy.work import Role
 from tests.cli.said import Run, answer, problem
 
 
+@pytest.fixture
+def urls(data_url: str, keystore_url: str) -> tuple[str, str]:
+    """Two databases without a table."""
+    return data_url, keystore_url
+
+
 def test_init_makes_a_deployment_whose_administrator_has_the_key_shown(home: Path, admin_key: str) -> None:
     service = Steward.open(Settings.from_environment())
     try:

@@ -27,13 +27,13 @@ def test_the_local_log_holds(run: Run) -> None:
     assert run("audit", "verify").exit_code == 0
 
 
-def test_a_log_that_was_touched_does_not_hold_and_the_position_is_named(run: Run, data_url: str) -> None:
+def test_a_log_that_was_touched_does_not_hold_and_the_position_is_named(run: Run, urls: tuple[str, str]) -> None:
     assert _answer(run)["ok"]
     touched = text(
         "UPDATE audit_events SET actor = 'somebody' WHERE event_id ="
         " (SELECT event_id FROM audit_positions WHERE position = 1)"
     )
-    database = open_database(data_url)
+    database = open_database(urls[0])
     with database.borrow() as lane, lane.transaction() as transaction:
         if database.kind == "sqlite":
             transaction.execute(text("DROP TRIGGER audit_events_refuse_update"))

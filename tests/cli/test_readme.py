@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 NAMED: Final = re.compile(r"(?:^\s*|[`(])privacy ([a-z]+)(?: ([a-z]+))?[^`\n]*?(?=[`\n])", re.MULTILINE)
 
 
+@cache
 def commands() -> dict[tuple[str, ...], Any]:  # typer does not export the class
     """Every command by its words."""
     root = typer.main.get_command(app)

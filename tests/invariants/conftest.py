@@ -8,7 +8,7 @@ import pytest
 
 from tests.databases import KINDS, Databases
 from tests.server import Service, serve_as
-from tests.world import World, build
+from tests.world import World, Worlds
 
 
 @pytest.fixture
@@ -19,15 +19,14 @@ def server(world: World) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def shared_world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shared_world(
+    request: pytest.FixtureRequest, worlds: Worlds, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """A world for all tests of a module, where starting processes costs more than the tests."""
     databases: Databases = request.getfixturevalue(f"{request.param}_databases")
-    urls = databases.empty(), databases.empty()
-    world = build(tmp_path_factory.mktemp("shared") / "home", *urls)
+    world = worlds.copy(databases, tmp_path_factory.mktemp("shared") / "home")
     yield world
-    world.service.close()
-    for url in urls:
-        databases.remove(url)
+    worlds.remove(databases, world)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.invariants.looking import rows
 from tests.server import Service
 from tests.world import World
 
-KILLS: Final = 10
+KILLS: Final = 6
 CALLERS: Final = 5
 LOOKUPS: Final = 2  # of the fields that the callers store: name and phone
 
@@ -134,7 +134,8 @@ def test_after_a_kill_at_any_moment_every_answer_holds_and_nothing_is_half_done(
         threads = [threading.Thread(target=caller.run, args=(stop, random.Random(dice.random()))) for caller in callers]
         for thread in threads:
             thread.start()
-        time.sleep(dice.uniform(0.05, 0.5))
+        _wait_for_answers(callers)  # however busy the machine is, or there is nothing to lose
+        time.sleep(dice.uniform(0.0, 0.4))
         server.kill()
         stop.set()
         server.start()  # before the callers are waited for: one of them may stand in the queue
@@ -145,6 +146,19 @@ def test_after_a_kill_at_any_moment_every_answer_holds_and_nothing_is_half_done(
     assert sum(caller.acknowledged for caller in callers) > KILLS
     _nothing_is_half_done(world)
     _every_disclosure_has_its_event(world, callers)
+
+
+def _wait_for_answers(callers: list[Caller]) -> None:
+    """Until there are some more, of each kind."""
+    before = [(caller.acknowledged, len(caller.disclosed)) for caller in callers]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        now = [(caller.acknowledged, len(caller.disclosed)) for caller in callers]
+        if sum(a[0] - b[0] for a, b in zip(now, before, strict=True)) >= CALLERS and sum(
+            a[1] - b[1] for a, b in zip(now, before, strict=True)
+        ):
+            return
+        time.sleep(0.005)
 
 
 def _every_answer_holds(world: World, server: Service, callers: list[Caller]) -> None:
@@ -207,7 +221,7 @@ def _every_disclosure_has_its_event(world: World, callers: list[Caller]) -> None
             assert str(event["record_id"]) not in on_record[event["request_id"]]
             on_record[event["request_id"]][str(event["record_id"])] = frozenset(event["fields"])
     told = [one for caller in callers for one in caller.disclosed]
-    assert len(told) > KILLS
+    assert len(told) >= KILLS
     for one in told:
         assert on_record.get(one.request_id, {}) == one.fields
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import httpx
@@ -17,6 +18,7 @@ from tests.world import MANIFEST, PERSON, World
 
 # A thousand on PostgreSQL, where replicas are; on SQLite two processes share a disk that each commit waits for.
 ROUNDS: Final = {"postgresql": 1000, "sqlite": 100}
+CALLERS: Final = 4  # at a time, each with a person of its own
 Pair = tuple[Service, Service]
 Ask = Callable[[httpx.Client, str, str], httpx.Response]
 
@@ -38,8 +40,17 @@ WAYS: Final[dict[str, Ask]] = {
 
 
 def test_a_withdrawal_binds_the_very_next_read_on_another_process(shared_world: World, two_processes: Pair) -> None:
-    subject = str(shared_world.subject())
-    key = shared_world.keys["platform"]
+    subjects = [str(shared_world.subject()) for _ in range(CALLERS)]
+    rounds = ROUNDS[shared_world.service.database.kind] // CALLERS
+    with ThreadPoolExecutor(CALLERS) as pool:
+        callers = [
+            pool.submit(_withdraw_here_read_there, subject, rounds, shared_world.keys["platform"], two_processes)
+            for subject in subjects
+        ]
+        assert [caller.result() for caller in callers] == [None] * CALLERS
+
+
+def _withdraw_here_read_there(subject: str, rounds: int, key: str, two_processes: Pair) -> None:
     here_at, there_at = two_processes
     with here_at.http(key) as here, there_at.http(key) as there:
         stored = here.post(
@@ -47,7 +58,7 @@ def test_a_withdrawal_binds_the_very_next_read_on_another_process(shared_world: 
             json={"type": "member", "purposes": ["membership"], "data": PERSON},
         )
         record = stored.json()["id"]
-        for n in range(ROUNDS[shared_world.service.database.kind]):
+        for n in range(rounds):
             one, two = (here, there) if n % 2 else (there, here)
             given = one.post(f"/v1/subjects/{subject}/consents", json={"purpose": "marketing", "decision": "given"})
             assert given.status_code == 201

@@ -34,7 +34,7 @@ from privacy.tables import audit_events, consent_events, consents, index_entries
 from privacy.tables import records as records_table
 from tests.databases import Databases
 from tests.invariants.looking import snapshot
-from tests.world import World, build
+from tests.world import World, Worlds
 
 NAMES: Final = ("王伟", "李娜", "Ada", "Grace")
 PHONES: Final = ("13800138000", "13900139000", "13700137000")
@@ -349,12 +349,11 @@ class SubjectLife(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(("kind", "examples", "steps"), [("sqlite", 60, 40), ("postgresql", 20, 30)])
 def test_a_subjects_life_is_as_the_model_says(
-    kind: str, examples: int, steps: int, request: pytest.FixtureRequest
+    kind: str, examples: int, steps: int, worlds: Worlds, request: pytest.FixtureRequest
 ) -> None:
     databases: Databases = request.getfixturevalue(f"{kind}_databases")
     folder = Path(tempfile.mkdtemp())
-    urls = databases.empty(), databases.empty()
-    world = build(folder / "home", *urls)
+    world = worlds.copy(databases, folder / "home")
 
     class Life(SubjectLife):
         pass
@@ -367,7 +366,5 @@ def test_a_subjects_life_is_as_the_model_says(
             settings=settings(max_examples=examples, stateful_step_count=steps),
         )
     finally:
-        world.service.close()
-        for url in urls:
-            databases.remove(url)
+        worlds.remove(databases, world)
         shutil.rmtree(folder)
