@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from cli import watching
-from cli.evidence import verify
+from cli.evidence import verify, vkey
 from cli.terminal import Json, console, instant, moment, reporting, say, secret_line, service, show, table
 from privacy import audit, audit_export
 from privacy.audit import By, Event, Filters
@@ -22,6 +22,7 @@ from privacy.steward import Steward
 
 app = typer.Typer(no_args_is_help=True, help="The audit log.")
 app.command()(verify)
+app.command()(vkey)
 for command in (watching.alerts, watching.honeytoken, watching.review, watching.reconcile, watching.prune):
     app.command()(command)
 _COLOURS = {"refused": "red", "disclosed": "yellow", "compared": "cyan"}
@@ -154,14 +155,14 @@ def export(
         )
         with service() as steward:
             _write(steward, file, _from(steward, filters, address), kind, form)
-            vkey = steward.keyring.signer.vkey
+            key = steward.keyring.signer.vkey
         size = file.stat().st_size
 
         def render() -> None:
             say(f"{escape(str(file))}: {size:,} bytes")
-            say(f"[dim]privacy audit verify {escape(str(file))} --key '{escape(vkey)}'[/dim]")
+            say(f"[dim]privacy audit verify {escape(str(file))} --key '{escape(key)}'[/dim]")
 
-        show(as_json, {"file": file, "bytes": size, "vkey": vkey}, render)
+        show(as_json, {"file": file, "bytes": size, "vkey": key}, render)
 
 
 def _write(steward: Steward, file: Path, filters: Filters, kind: Kind, form: Form | None) -> None:

@@ -19,7 +19,7 @@ from privacy.audit_verifier import Problem, Report, Unusable
 from privacy.audit_verifier import verify as verify_log
 from privacy.errors import Invalid
 from privacy.settings import Settings
-from privacy.steward import own_verifier
+from privacy.steward import own_verifier, own_vkeys
 
 Source = Annotated[
     str | None, typer.Argument(metavar="[BUNDLE|URL]", help="An export, a directory of tiles, or an address.")
@@ -31,7 +31,8 @@ Older = Annotated[
     list[Path] | None, typer.Option("--checkpoint", metavar="FILE", help="A checkpoint kept from earlier.")
 ]
 Witnesses = Annotated[
-    list[str] | None, typer.Option("--witness", metavar="VKEY", help="A witness that must have cosigned.")
+    list[str] | None,
+    typer.Option("--witness", metavar="VKEY", help="A witness or other key of the log that must have signed."),
 ]
 
 
@@ -47,18 +48,34 @@ def verify(
             older = [file.read_text(encoding="utf-8") for file in checkpoint or ()]
         except (OSError, UnicodeDecodeError):
             raise typer.BadParameter("a checkpoint cannot be read", param_hint="--checkpoint") from None
-        vkey = key or _own_key()
+        trusted = key or _own_key()
         try:
             if source is None:
-                report = _verify_here(vkey, older, witness or ())
+                report = _verify_here(trusted, older, witness or ())
             else:
                 token = os.environ.get("PRIVACY_KEY")
-                report = verify_log(source, vkey=vkey, old_checkpoint=older, witness_vkeys=witness or (), token=token)
+                report = verify_log(
+                    source, vkey=trusted, old_checkpoint=older, witness_vkeys=witness or (), token=token
+                )
         except Unusable as error:
             raise Invalid(str(error)) from None
         show(as_json, _json(report), lambda: _render(report))
     if not report.ok:
         raise typer.Exit(1)
+
+
+def vkey(as_json: Json = False) -> None:
+    """The log's verifier keys, for auditors: Ed25519, and ML-DSA-44 where PRIVACY_CHECKPOINT_MLDSA is set."""
+    with reporting(as_json):
+        keys = own_vkeys(Settings.from_environment())
+        if not keys:
+            raise Invalid("There is no deployment here")
+
+        def render() -> None:
+            for one in keys:
+                print(one)
+
+        show(as_json, {"vkeys": keys}, render)
 
 
 def _own_key() -> str:

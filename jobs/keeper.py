@@ -62,3 +62,5 @@ class Keeper:
                 self._sequencer.check()
         except PrivacyError as error:
             log.warning("keeper failed: %s", error.code)
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: without it nothing would be signed any more
+            log.error("keeper failed: %s", type(error).__name__)

@@ -26,6 +26,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn, SupportsIndex
 
@@ -34,7 +35,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from keys.blind_index import BlindIndex
 from keys.derivation import LABEL_DATA_KEY_WRAP, derive, length_prefixed
-from keys.errors import CannotOpen, KeyGone, KeysError, KeyStoreNotReady, RootKeyDenied, RootKeyUnavailable
+from keys.errors import CannotOpen, KeyExists, KeyGone, KeysError, KeyStoreNotReady, RootKeyDenied, RootKeyUnavailable
 from keys.kms import RootKey
 from keys.secret import KEY_BYTES, DataKey, Secret, wipe
 from keys.signing import Signer
@@ -47,6 +48,7 @@ GRACE_SECONDS: Final = 60 * 60.0
 RETRY_SECONDS: Final = 5.0
 
 KEK, INDEX, FINGERPRINT, SIGNING = "kek", "index", "fingerprint", "signing"
+MLDSA = "mldsa"  # made when it is first asked for
 
 _U32 = struct.Struct(">I")
 _WRAPPED_BYTES = 48
@@ -163,6 +165,20 @@ class Keyring:
     def fingerprint(self, label: str, data: bytes) -> bytes:
         """32 bytes, equal for equal `data` under one `label`, that tell nothing without the root."""
         return hmac.digest(self._fingerprints.expose(), length_prefixed(label.encode()) + data, "sha256")
+
+    def mldsa_seed(self) -> Secret:
+        """The seed of the deployment's ML-DSA-44 key, made on first use; to be wiped by the caller.
+
+        A root secret of its own: whoever breaks or learns the Ed25519 seed learns nothing of it.
+        """
+        with self._loading:
+            self._secrets = self._store.root_secrets()
+            if (MLDSA, 1) not in self._secrets:
+                with Secret.random() as seed, suppress(KeyExists):  # another process was first
+                    wrapped = self._root.wrap(_context(self.deployment, MLDSA, 1), seed)
+                    self._store.add_root_secret(RootSecret(MLDSA, 1, wrapped))
+                self._secrets = self._store.root_secrets()
+            return self._unwrap_secret(MLDSA, self._newest(MLDSA))
 
     def refresh(self) -> None:
         """Read again which KEK versions exist. Call it on KekRetired, then make the data key anew."""

@@ -211,7 +211,9 @@ class Sequencer:
         """Sign, and keep the newest checkpoint of each minute."""
         signer, instant = self._service.keyring.signer, self._service.instant()
         text = tlog.Checkpoint(signer.name, grown.size, grown.root).text()
-        note = str(tlog.sign_note(text, signer.name, signer.key_id, signer.sign(text.encode())))
+        signed = tlog.sign_note(text, signer.name, signer.key_id, signer.sign(text.encode()))
+        lattice = self._service.lattice
+        note = str(signed if lattice is None else signed.signed(lattice.cosign(text)))
         this_minute = audit_checkpoints.c.at >= instant - instant % _MINUTE
         transaction.execute(delete(audit_checkpoints).where(this_minute, audit_checkpoints.c.cosigned.is_(False)))
         transaction.execute(

@@ -27,6 +27,7 @@ class Settings:
     watch_rules: Path | None = None
     witness_url: str = ""  # of a C2SP witness, who cosigns the audit log's checkpoints
     witness_key: str = ""  # its verifier key
+    checkpoint_mldsa: bool = False  # whether checkpoints carry an ML-DSA-44 signature too
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -59,6 +60,7 @@ class Settings:
             body_limit=number("BODY_LIMIT", 8 * 1024 * 1024, 1024, 1 << 30),
             witness_url=env.get("PRIVACY_WITNESS_URL", ""),
             witness_key=env.get("PRIVACY_WITNESS_KEY", ""),
+            checkpoint_mldsa=bool(number("CHECKPOINT_MLDSA", 0, 0, 1)),
         )
 
     def __repr__(self) -> str:

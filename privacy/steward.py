@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from threading import Lock
 
@@ -21,6 +21,7 @@ from keys.keyring import Keyring
 from keys.kms import RootKey, create_root, open_root
 from keys.store import KeyStore
 from privacy import declaration, principals
+from privacy.cosignatures import Mldsa44Signer
 from privacy.database import AsyncLane, Clash, Database, Lookup, Transaction, migrate, open_database
 from privacy.declaration import Declared
 from privacy.errors import Conflict, Invalid, Refused, Unauthenticated
@@ -62,6 +63,7 @@ class Steward:
         self._loading = Lock()
         self._looking = Lock()
         self._looked = float("-inf")
+        self.lattice = _lattice(self.keyring) if settings.checkpoint_mldsa else None  # signs checkpoints too
         self.distrust: str | None = None  # why the log cannot be trusted, and so nothing is disclosed
         self.looks = 0  # how often an unknown key made us look into the database
 
@@ -248,20 +250,38 @@ def own_verifier(settings: Settings) -> Verifier | None:
 
     The key store and the root key are enough: the database of the data is not opened. Raises `KeysError`.
     """
+    with _own_keys(settings) as keyring:
+        return None if keyring is None else keyring.signer.verifier
+
+
+def own_vkeys(settings: Settings) -> list[str]:
+    """The verifier keys of what signs the audit log here: Ed25519, then ML-DSA-44 if that is set. Raises `KeysError`.
+
+    Empty without a deployment.
+    """
+    with _own_keys(settings) as keyring:
+        if keyring is None:
+            return []
+        second = [_lattice(keyring).verifier.vkey] if settings.checkpoint_mldsa else []
+        return [keyring.signer.vkey, *second]
+
+
+@contextmanager
+def _own_keys(settings: Settings) -> Iterator[Keyring | None]:
     if not settings.home.exists():
-        return None
+        yield None
+        return
     try:
         store = KeyStore.open(settings.keystore_url)
     except KeyStoreNotReady:
-        return None
-    try:
-        keyring = Keyring.open(store, open_root(settings.kms, settings.home))
-        try:
-            return keyring.signer.verifier
-        finally:
-            keyring.close()
-    finally:
-        store.close()
+        yield None
+        return
+    with closing(store), closing(Keyring.open(store, open_root(settings.kms, settings.home))) as keyring:
+        yield keyring
+
+
+def _lattice(keyring: Keyring) -> Mldsa44Signer:
+    return Mldsa44Signer(keyring.signer.name, keyring.mldsa_seed())
 
 
 def opened(settings: Settings) -> Steward:

@@ -27,6 +27,17 @@ def test_the_local_log_holds(run: Run) -> None:
     assert run("audit", "verify").exit_code == 0
 
 
+def test_the_keys_of_the_log_are_printed_for_auditors(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = run("audit", "vkey").stdout.splitlines()
+    monkeypatch.setenv("PRIVACY_CHECKPOINT_MLDSA", "1")
+    both = run("audit", "vkey").stdout.splitlines()
+    assert both[0] == first
+    assert json.loads(run("audit", "vkey", "--json").stdout) == {"vkeys": both}
+    for key in both:
+        found = _answer(run, "--key", key, "--witness", both[1])
+        assert found["ok"], found
+
+
 def test_a_log_that_was_touched_does_not_hold_and_the_position_is_named(run: Run, urls: tuple[str, str]) -> None:
     assert _answer(run)["ok"]
     touched = text(

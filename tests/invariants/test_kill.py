@@ -149,14 +149,16 @@ def test_after_a_kill_at_any_moment_every_answer_holds_and_nothing_is_half_done(
 
 
 def _wait_for_answers(callers: list[Caller]) -> None:
-    """Until there are some more, of each kind."""
-    before = [(caller.acknowledged, len(caller.disclosed)) for caller in callers]
+    """Until there are some more, and a disclosure among them; 20 seconds at most."""
+
+    def known() -> tuple[int, int]:
+        return sum(caller.acknowledged for caller in callers), sum(len(caller.disclosed) for caller in callers)
+
+    answers, disclosures = known()
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        now = [(caller.acknowledged, len(caller.disclosed)) for caller in callers]
-        if sum(a[0] - b[0] for a, b in zip(now, before, strict=True)) >= CALLERS and sum(
-            a[1] - b[1] for a, b in zip(now, before, strict=True)
-        ):
+        more = known()
+        if more[0] >= answers + CALLERS and more[1] > disclosures:
             return
         time.sleep(0.005)
 

@@ -421,3 +421,20 @@ def test_a_closed_keyring_has_no_index_and_no_fingerprints(keyring: Keyring) -> 
         keyring.index.token("member", "name", "text/1", b"x", bits=8)
     with pytest.raises(KeysError):
         keyring.fingerprint("request", b"x")
+
+
+def test_the_seed_of_ml_dsa_is_made_once_and_is_no_other_secret(store: KeyStore, root: RootKey) -> None:
+    with Keyring.create(store, root).mldsa_seed() as first, Keyring.open(store, root).mldsa_seed() as second:
+        assert first.same_as(second)
+        assert len(first) == 32
+    kinds = sorted(kind for kind, _ in store.root_secrets())
+    assert kinds == ["fingerprint", "index", "kek", "mldsa", "signing"]
+
+
+def test_processes_that_ask_for_the_seed_at_once_get_the_same(store: KeyStore, root: RootKey) -> None:
+    # Broken by hand: the seed that was just made given back, whoever was first.
+    Keyring.create(store, root).close()
+    rings = [Keyring.open(store, root) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        seeds = list(pool.map(Keyring.mldsa_seed, rings))
+    assert all(seeds[0].same_as(seed) for seed in seeds)
