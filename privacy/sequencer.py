@@ -149,10 +149,10 @@ class Sequencer:
             return False
         if any(signature.name == witness.name for signature in tlog.parse_note(found.note).signatures):
             return True
+        # From nothing if the log was cut short meanwhile, and the witness will say where it stands.
+        old = self._witnessed if self._witnessed <= found.size else 0
         try:
-            note = cosignatures.obtain(
-                settings.witness_url, found.note, self._witnessed, partial(self._prove, found.size), witness
-            )
+            note = cosignatures.obtain(settings.witness_url, found.note, old, partial(self._prove, found.size), witness)
         except cosignatures.WitnessRefused as refusal:
             self._refused = f"The witness {witness.name} has seen another log: {refusal}"
             self.check()
@@ -172,8 +172,6 @@ class Sequencer:
         return True
 
     def _prove(self, size: int, old: int) -> Sequence[bytes]:
-        if not 0 < old < size:
-            return []
         with self._service.database.borrow() as lane, lane.transaction() as transaction:
             return tlog.consistency(old, size, tile_reader(transaction))
 
@@ -203,7 +201,7 @@ class Sequencer:
             return f"The audit log has {size} positions, and its tree has fewer hashes"
         if known is not None and size < known.size:
             return f"The audit log has {size} events where {known.size} were signed"
-        if known is not None and known.size and _root_at(known.size, read) != known.root:
+        if known is not None and _root_at(known.size, read) != known.root:
             return f"The audit log does not extend the checkpoint that was signed at size {known.size}"
         return None
 

@@ -11,15 +11,17 @@ from threading import Thread
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from cli.witness import _Handler, _Server
-from privacy import audit_export, sequencer
+from keys.secret import Secret
+from keys.signing import Signer
+from privacy import audit_export, sequencer, tlog
 from privacy.audit_verifier import Report, verify
 from privacy.cosignatures import Ed25519Cosigner
 from privacy.errors import AuditUnavailable
 from privacy.sequencer import ANCHOR, Sequencer
-from privacy.tables import audit_positions
+from privacy.tables import audit_checkpoints, audit_positions
 from privacy.witness import State, Witness, create_key, open_key, watch
 from tests.invariants.looking import rows
 from tests.world import World
@@ -173,6 +175,9 @@ def test_a_log_rebuilt_and_signed_anew_gets_no_witness_and_the_service_discloses
     keeper.catch_up()
     assert keeper.cosign()
     assert _verified(world, tmp_path, witness_vkeys=[vkey]).ok
+    _configure(world, monkeypatch, "http://127.0.0.1:9", vkey)
+    assert keeper.cosign()  # it is, and nobody is asked
+    _configure(world, monkeypatch, url, vkey)
     _forge(world, f"UPDATE audit_events SET actor = 'desl' WHERE {_EVENT}")
     _rebuild(world)
     _sign_as_if_nothing_were(world)
@@ -186,6 +191,52 @@ def test_a_log_rebuilt_and_signed_anew_gets_no_witness_and_the_service_discloses
     stored = world.store(world.subject())
     with pytest.raises(AuditUnavailable, match="witness"):
         world.read(stored.id, "customer-service")
+
+
+def test_a_log_cut_short_and_signed_anew_behind_a_running_service_is_refused_by_the_witness(
+    world: World, witness: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Broken by hand: asked from the size where the witness stood last, which it takes for a mistake in the asking.
+    _configure(world, monkeypatch, *witness)
+    world.store(world.subject())
+    keeper = Sequencer(world.service)
+    keeper.catch_up()
+    assert keeper.cosign()
+    _rebuild(world, after=_AT)
+    _sign_as_if_nothing_were(world)
+    assert not keeper.cosign()
+    assert world.service.distrust is not None
+    assert "witness.example/w1" in world.service.distrust
+
+
+def test_a_witness_that_signs_at_last_ends_the_distrust_that_its_refusal_began(
+    world: World, witness: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Broken by hand: the refusal never forgotten.
+    url, vkey = witness
+    _configure(world, monkeypatch, url, vkey)
+    stored = world.store(world.subject())
+    keeper = Sequencer(world.service)
+    keeper.catch_up()
+    signed = rows(world, audit_checkpoints)[-1]
+    with Secret.random() as seed:
+        _replace_note(world, signed["size"], Signer(world.service.keyring.signer.name, seed))
+    assert not keeper.cosign()
+    with pytest.raises(AuditUnavailable, match="witness"):
+        world.read(stored.id, "customer-service")
+    _replace_note(world, signed["size"], world.service.keyring.signer)
+    assert keeper.cosign()
+    keeper.check()
+    assert world.read(stored.id, "customer-service").data["name"]
+
+
+def _replace_note(world: World, size: int, signer: Signer) -> None:
+    with world.service.database.borrow() as lane, lane.transaction() as transaction:
+        this = audit_checkpoints.c.size == size
+        signed = transaction.execute(select(audit_checkpoints.c.note).where(this)).scalar_one()
+        body = tlog.parse_note(signed).text
+        note = tlog.sign_note(body, signer.name, signer.key_id, signer.sign(body.encode()))
+        transaction.execute(update(audit_checkpoints).where(this).values(note=str(note)))
 
 
 def _configure(world: World, monkeypatch: pytest.MonkeyPatch, url: str, vkey: str) -> None:
