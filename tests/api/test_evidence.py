@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -46,7 +47,9 @@ def test_every_event_is_proved_to_be_under_the_signed_root(auditor: httpx.Client
         leaf = bytes.fromhex(found["leaf_hash"])
         assert tlog.verify_inclusion(leaf, position, checkpoint.size, checkpoint.root, proof)
         assert not tlog.verify_inclusion(leaf, position + 1, checkpoint.size, checkpoint.root, proof)
-    assert auditor.get("/v1/audit/proofs/inclusion", params={"position": size + 1000}).status_code == 404
+    for beyond in (size, size + 1000):
+        assert auditor.get("/v1/audit/proofs/inclusion", params={"position": beyond}).status_code == 404
+    assert auditor.get("/v1/audit/proofs/inclusion", params={"event": str(UUID(int=7))}).status_code == 404
 
 
 def test_a_proof_file_is_of_the_event_that_was_asked_for(auditor: httpx.Client, world: World, size: int) -> None:
@@ -72,7 +75,9 @@ def test_each_size_extends_the_ones_before(auditor: httpx.Client, world: World, 
         found = auditor.get("/v1/audit/proofs/consistency", params={"old": old}).json()
         proof = [base64.b64decode(one) for one in found["proof"]]
         assert tlog.verify_consistency(old, root, found["new"], newest.root, proof)
-    assert auditor.get("/v1/audit/proofs/consistency", params={"old": size + 1}).status_code == 400
+    assert world.events(action="audit.proved")[-1]["detail"] == {"old": size, "new": size}
+    for sizes in ({"old": size + 1}, {"old": 0}, {"old": 1, "new": size + 1}, {"old": 2, "new": 1}):
+        assert auditor.get("/v1/audit/proofs/consistency", params=sizes).status_code == 400
 
 
 def test_hashes_are_open_and_entries_are_for_auditors_and_on_record(
@@ -85,11 +90,15 @@ def test_hashes_are_open_and_entries_are_for_auditors_and_on_record(
         full, partial = anybody.get("/audit/tile/0/000"), anybody.get(f"/audit/tile/0/001.p/{width}")
         assert (len(full.content), len(partial.content)) == (256 * 32, width * 32)
         assert anybody.get(f"/audit/tile/0/001.p/{width + 1}").status_code == 404
+        assert len(anybody.get("/audit/tile/1/000.p/1").content) == 32
+        assert anybody.get("/audit/tile/1/000.p/2").status_code == 404
         assert anybody.get("/audit/tile/9/000").status_code == 404
         assert anybody.get("/audit/tile/0/nonsense").status_code in (400, 404)
         assert anybody.get("/audit/tile/entries/000").status_code == 401
     with served.http(world.keys["platform"]) as service:
         assert service.get("/audit/tile/entries/000").status_code == 403
+    assert auditor.get(f"/audit/tile/entries/001.p/{width + 1}").status_code == 404
+    assert len(tlog.unbundle(auditor.get(f"/audit/tile/entries/001.p/{width}").content)) == width
     bundle = auditor.get("/audit/tile/entries/000")
     found = tlog.unbundle(bundle.content)
     assert b"".join(tlog.leaf_hash(one) for one in found) == full.content
