@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from contextlib import closing
@@ -323,9 +324,11 @@ def test_a_checkpoint_may_carry_an_ml_dsa_44_signature_of_a_key_of_its_own(busy:
 
 
 def test_an_event_that_vanished_while_it_was_pending_stops_nothing_and_is_said(
-    busy: World, caplog: pytest.LogCaptureFixture
+    busy: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Broken by hand: hashed as if it were there; not said.
+    monkeypatch.setattr(sequencer.log, "disabled", False)  # whoever silenced it in this process before
+    caplog.set_level(logging.ERROR, logger=sequencer.log.name)
     victim = rows(busy, audit_events)[-3]["event_id"]
     _forge(busy, "DELETE FROM audit_events WHERE event_id = {id}", victim)
     left = {row["event_id"] for row in rows(busy, audit_events)}
