@@ -106,6 +106,10 @@ class Content:
         return msgspec.convert(stored, cls)
 
 
+# What msgspec must know of the types is built here, by one thread: building it in two at once ends the process.
+msgspec.json.Decoder(Content)
+
+
 def render(draft: Draft, manifest: Manifest) -> Content:
     """The notice in each of the controller's languages.
 

@@ -195,6 +195,10 @@ def reconcile_some(work: Work) -> int:
     return PAGE if page.last is not None else page.records
 
 
+# What msgspec must know of the types is built here, by one thread: building it in two at once ends the process.
+msgspec.json.Decoder(_Pass)
+
+
 def _state(work: Work) -> _Pass:
     row = work.execute(select(watch_state.c.state).where(watch_state.c.name == JOB).with_for_update()).first()
     if row is None:

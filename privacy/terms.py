@@ -88,6 +88,10 @@ def terms_of(manifest: Manifest, purpose_name: str) -> Terms:
     )
 
 
+# What msgspec must know of the types is built here, by one thread: building it in two at once ends the process.
+msgspec.json.Decoder(Terms)
+
+
 def to_json(terms: Terms) -> dict[str, object]:
     """The terms as JSON builds them; `from_json` gives back an equal value."""
     built: dict[str, object] = msgspec.to_builtins(terms)

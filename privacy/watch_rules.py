@@ -245,6 +245,10 @@ class Rules(_Part, frozen=True, kw_only=True, dict=True):
         return {rule.name: rule for rule in (*self.rules, RECORD_MISMATCH)}
 
 
+# What msgspec must know of the types is built here, by one thread: building it in two at once ends the process.
+msgspec.json.Decoder(Rules)
+
+
 def load(file: Path | None) -> Rules:
     """The defaults as the file changes them; None has no file. Read anew when the file has changed.
 
