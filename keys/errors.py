@@ -39,6 +39,13 @@ class KeyExists(KeysError):
         super().__init__("a data key for this place, or with this id, exists already")
 
 
+class Overtaken(KeysError):
+    """The root secrets have changed since they were read (another process adds or rewraps). Read them, try again."""
+
+    def __init__(self) -> None:
+        super().__init__("the root secrets have changed meanwhile; read them again")
+
+
 class KekRetired(KeysError):
     """The key store no longer takes data keys under this KEK version.
 

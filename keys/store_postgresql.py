@@ -1,68 +1,31 @@
-"""The key store on PostgreSQL: psycopg 3, one connection per thread, replaced when it breaks."""
+"""The key store on PostgreSQL: data keys and the ledger of erasures."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-import psycopg
 from psycopg import Connection
-from psycopg.rows import TupleRow
 
-from keys.errors import KekRetired, KeyExists, KeyStoreUnavailable
-from keys.per_thread import PerThread
-from keys.wrapped import Ownership, RootSecret, WrappedKey
+from keys.errors import KeyExists
+from keys.postgresql_roots import PostgresqlRoots
+from keys.wrapped import Count, LedgerRow, WrappedKey
 
 if TYPE_CHECKING:
     from keys.store_async import AsyncReader
 
-# The lock that data_key_guard() takes shared; the number stands in the migration too.
-_GUARD_LOCK: Final = 1400142923
-_CONNECT_SECONDS: Final = 10
+_LEDGER_LOCK: Final = 1400142924  # who numbers rows of the ledger waits for who did before
 _KEY = "k.subject, k.scope, k.kid, k.kek, k.wrapped"
 
-T = TypeVar("T")
 
-
-class PostgresqlEngine:
+class PostgresqlEngine(PostgresqlRoots):
     """Implements `keys.store.Engine`."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._connections = PerThread(self._connect)
-
-    def migrate(self) -> None:
-        from keys.migrations import upgrade
-
-        upgrade("postgresql+psycopg", self._plain)
-
-    def revision(self) -> str | None:
-        def read(connection: Connection) -> str | None:
-            found = connection.execute("SELECT to_regclass('keystore_version')").fetchone()
-            if found is None or found[0] is None:
-                return None
-            row = connection.execute("SELECT version_num FROM keystore_version").fetchone()
-            return str(row[0]) if row else None
-
-        return self._read(read)
 
     def add(self, keys: Sequence[WrappedKey]) -> None:
         with self._translated():
-            self._connections.get().execute(
-                "INSERT INTO data_key (kid, subject, scope, kek, wrapped, created_at)"
-                " SELECT n.*, %s"
-                " FROM unnest(%s::bytea[], %s::bytea[], %s::text[], %s::int[], %s::bytea[]) AS n",
-                (
-                    int(time.time()),
-                    [key.kid for key in keys],
-                    [key.subject for key in keys],
-                    [key.scope for key in keys],
-                    [key.kek for key in keys],
-                    [key.wrapped for key in keys],
-                ),
-            )
+            self._insert(self._connections.get(), keys)
 
     def by_kid(self, kids: Sequence[bytes]) -> list[WrappedKey]:
         rows = self._rows(f"SELECT {_KEY} FROM data_key k WHERE k.kid = ANY(%s::bytea[])", (list(kids),))  # noqa: S608 - our own names
@@ -78,56 +41,144 @@ class PostgresqlEngine:
         )
         return [WrappedKey(*row) for row in rows]
 
-    def destroy(self, subject: bytes, scope: str | None) -> int:
-        with self._translated():
-            return (
-                self._connections.get()
-                .execute(
-                    "WITH gone AS (DELETE FROM data_key"
-                    " WHERE subject = %s AND (%s::text IS NULL OR scope = %s) RETURNING kid)"
-                    " INSERT INTO data_key_tombstone (kid, destroyed_at) SELECT kid, %s FROM gone",
-                    (subject, scope, scope, int(time.time())),
-                )
-                .rowcount
-            )
-
-    def ownership(self) -> Ownership | None:
-        rows = self._rows("SELECT deployment, min_encryption_version FROM keystore", ())
-        return Ownership(*rows[0]) if rows else None
-
-    def claim(self, deployment: bytes, secrets: Sequence[RootSecret]) -> bool:
+    def erase(
+        self, subject: bytes, scope: str | None, kids: Sequence[bytes] | None, marks: Sequence[tuple[int, bytes]]
+    ) -> list[bytes]:
         now = int(time.time())
         with self._translated():
             connection = self._connections.get()
             with connection.transaction():
-                claimed = connection.execute(
-                    "INSERT INTO keystore VALUES (1, %s, 1, %s) ON CONFLICT DO NOTHING", (deployment, now)
-                ).rowcount
-                if not claimed:
-                    return False
-                for secret in secrets:
-                    self._insert_secret(connection, secret)
-        return True
+                _lock(connection, [subject])
+                rows = connection.execute(
+                    "DELETE FROM data_key WHERE subject = %(subject)s"
+                    " AND (%(scope)s::text IS NULL OR scope = %(scope)s)"
+                    " AND (%(kids)s::bytea[] IS NULL OR kid = ANY(%(kids)s)) RETURNING kid",
+                    {"subject": subject, "scope": scope, "kids": kids},
+                ).fetchall()
+                destroyed = {bytes(row[0]) for row in rows}
+                _bury(connection, destroyed, now)
+                if kids is not None:
+                    buried = connection.execute(
+                        "SELECT kid FROM data_key_tombstone WHERE kid = ANY(%s::bytea[])", (kids,)
+                    )
+                    destroyed.update(bytes(row[0]) for row in buried)
+                _write_marks(connection, [LedgerRow(0, kind, mark, now) for kind, mark in marks])
+        return list(destroyed)
 
-    def root_secrets(self) -> list[RootSecret]:
-        return [RootSecret(*row) for row in self._rows("SELECT kind, version, wrapped FROM root_secret", ())]
-
-    def add_root_secret(self, secret: RootSecret) -> None:
-        with self._translated():
-            self._insert_secret(self._connections.get(), secret)
-
-    def raise_minimum(self, version: int) -> None:
+    def erase_many(self, subjects: Sequence[bytes], marks: Sequence[tuple[int, bytes]]) -> list[tuple[bytes, bytes]]:
+        now = int(time.time())
         with self._translated():
             connection = self._connections.get()
             with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_GUARD_LOCK,))
-                connection.execute(
-                    "UPDATE keystore SET min_encryption_version = greatest(min_encryption_version, %s)",
-                    (version,),
-                )
+                _lock(connection, subjects)
+                rows = connection.execute(
+                    "DELETE FROM data_key WHERE subject = ANY(%s::bytea[]) RETURNING subject, kid", (list(subjects),)
+                ).fetchall()
+                _bury(connection, {bytes(kid) for _, kid in rows}, now)
+                _write_marks(connection, [LedgerRow(0, kind, mark, now) for kind, mark in marks])
+        return [(bytes(subject), bytes(kid)) for subject, kid in rows]
 
-    def close(self) -> None:
-        self._connections.close()
+    def destroy_kids(self, kids: Sequence[bytes]) -> int:
+        with self._translated():
+            connection = self._connections.get()
+            with connection.transaction():
+                rows = connection.execute(
+                    "DELETE FROM data_key WHERE kid = ANY(%s::bytea[]) RETURNING kid", (list(kids),)
+                ).fetchall()
+                _bury(connection, {bytes(row[0]) for row in rows}, int(time.time()))
+        return len(rows)
+
+    def replace(self, new: Sequence[WrappedKey]) -> set[bytes]:
+        places = {(key.subject, key.scope): key for key in new}
+        with self._translated():
+            connection = self._connections.get()
+            with connection.transaction():
+                # against an erasure or another replacement of the same place
+                _lock(connection, [key.subject for key in new])
+                found = connection.execute(
+                    "SELECT kid, subject, scope FROM data_key WHERE kid = ANY(%s::bytea[])", ([key.kid for key in new],)
+                ).fetchall()
+                there = {bytes(kid): (bytes(subject), scope) for kid, subject, scope in found}
+                for kid, place in there.items():
+                    if place not in places or places.pop(place).kid != kid:
+                        raise KeyExists
+                retired = connection.execute(
+                    "UPDATE data_key k SET retired = 1 +"
+                    " (SELECT max(o.retired) FROM data_key o WHERE o.subject = k.subject AND o.scope = k.scope)"
+                    " FROM unnest(%s::bytea[], %s::text[]) AS n(subject, scope)"
+                    " WHERE k.subject = n.subject AND k.scope = n.scope AND k.retired = 0"
+                    " RETURNING k.subject, k.scope",
+                    ([subject for subject, _ in places], [scope for _, scope in places]),
+                ).fetchall()
+                placed = [places[bytes(subject), scope] for subject, scope in retired]
+                if placed:
+                    self._insert(connection, placed)
+        return {*there, *(key.kid for key in placed)}
+
+    def rewrap(self, pairs: Sequence[tuple[WrappedKey, int]]) -> int:
+        with self._translated():
+            return (
+                self._connections.get()
+                .execute(
+                    "UPDATE data_key k SET kek = n.kek, wrapped = n.wrapped"
+                    " FROM unnest(%s::bytea[], %s::int[], %s::int[], %s::bytea[]) AS n(kid, old, kek, wrapped)"
+                    " WHERE k.kid = n.kid AND k.kek = n.old",
+                    (
+                        [new.kid for new, _ in pairs],
+                        [old for _, old in pairs],
+                        [new.kek for new, _ in pairs],
+                        [new.wrapped for new, _ in pairs],
+                    ),
+                )
+                .rowcount
+            )
+
+    def subjects(self, after: bytes, limit: int) -> list[bytes]:
+        query = "SELECT DISTINCT subject FROM data_key WHERE subject > %s ORDER BY subject LIMIT %s"
+        return [row[0] for row in self._rows(query, (after, limit))]
+
+    def kids_of(self, subject: bytes) -> list[WrappedKey]:
+        query = f"SELECT {_KEY} FROM data_key k WHERE k.subject = %s ORDER BY k.scope, k.retired"  # noqa: S608 - our own names
+        return [WrappedKey(*row) for row in self._rows(query, (subject,))]
+
+    def of_subjects(self, subjects: Sequence[bytes], before: int | None) -> list[WrappedKey]:
+        query = (
+            f"SELECT {_KEY} FROM data_key k WHERE k.subject = ANY(%s::bytea[])"  # noqa: S608 - our own names
+            " AND (%s::int IS NULL OR k.era < %s)"
+        )
+        return [WrappedKey(*row) for row in self._rows(query, (list(subjects), before, before))]
+
+    def keys_after(self, kid: bytes, limit: int, *, kek: int | None, retired: bool) -> list[WrappedKey]:
+        # one statement each, so that the partial index serves the retired
+        where = "k.retired > 0 AND " if retired else ""
+        query = (
+            f"SELECT {_KEY} FROM data_key k WHERE {where}k.kid > %s AND (%s::int IS NULL OR k.kek = %s)"  # noqa: S608 - our own names
+            " ORDER BY k.kid LIMIT %s"
+        )
+        return [WrappedKey(*row) for row in self._rows(query, (kid, kek, kek, limit))]
+
+    def counts(self) -> list[Count]:
+        query = "SELECT kek, count(*), count(*) FILTER (WHERE retired > 0) FROM data_key GROUP BY kek ORDER BY kek"
+        return [Count(*row) for row in self._rows(query, ())]
+
+    def count_under(self, kek: int) -> int:
+        return int(self._rows("SELECT count(*) FROM data_key WHERE kek = %s", (kek,))[0][0])
+
+    def count_before(self, era: int) -> int:
+        return int(self._rows("SELECT count(*) FROM data_key WHERE era < %s", (era,))[0][0])
+
+    def ledger(self, after: int, limit: int) -> list[LedgerRow]:
+        query = "SELECT number, kind, mark, at FROM erasure_ledger WHERE number > %s ORDER BY number LIMIT %s"
+        return [LedgerRow(*row) for row in self._rows(query, (after, limit))]
+
+    def ledger_size(self) -> int:
+        return int(self._rows("SELECT count(*) FROM erasure_ledger", ())[0][0])
+
+    def add_marks(self, rows: Sequence[LedgerRow]) -> int:
+        with self._translated():
+            connection = self._connections.get()
+            with connection.transaction():
+                return _write_marks(connection, rows)
 
     def reader(self) -> AsyncReader | None:
         from keys.store_async import AsyncReader
@@ -135,49 +186,53 @@ class PostgresqlEngine:
         return AsyncReader(self._url)
 
     @staticmethod
-    def _insert_secret(connection: Connection, secret: RootSecret) -> None:
+    def _insert(connection: Connection, keys: Sequence[WrappedKey]) -> None:
         connection.execute(
-            "INSERT INTO root_secret (kind, version, wrapped, created_at) VALUES (%s, %s, %s, %s)",
-            (secret.kind, secret.version, secret.wrapped, int(time.time())),
+            "INSERT INTO data_key (kid, subject, scope, kek, wrapped, created_at, era)"
+            " SELECT n.*, %s, coalesce((SELECT era FROM keystore), 0)"
+            " FROM unnest(%s::bytea[], %s::bytea[], %s::text[], %s::int[], %s::bytea[]) AS n",
+            (
+                int(time.time()),
+                [key.kid for key in keys],
+                [key.subject for key in keys],
+                [key.scope for key in keys],
+                [key.kek for key in keys],
+                [key.wrapped for key in keys],
+            ),
         )
 
-    def _plain(self) -> Connection:
-        return psycopg.connect(self._url, connect_timeout=_CONNECT_SECONDS)
 
-    def _connect(self) -> Connection:
-        connection = self._plain()
-        connection.autocommit = True
-        # A server or role may have it off; "durable on return" is this module's promise.
-        connection.execute("SET synchronous_commit = on")
-        return connection
+def _lock(connection: Connection, subjects: Sequence[bytes]) -> None:
+    """Until the transaction ends, for these subjects: two changes of a subject's keys follow one another.
 
-    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[TupleRow]:
-        encoded = query.encode()
-        return self._read(lambda connection: connection.cursor(binary=True).execute(encoded, parameters).fetchall())
+    In the order of the numbers, so that two who lock several do not wait for each other.
+    """
+    numbers = {int.from_bytes(hashlib.sha256(subject).digest()[:8], "big", signed=True) for subject in subjects}
+    connection.execute("SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) AS n", (sorted(numbers),))
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        """Reads are tried again once on a new connection: a restarted server costs nobody an error."""
-        with self._translated():
-            connection = self._connections.get()
-            try:
-                return work(connection)
-            except psycopg.OperationalError:
-                if not connection.closed:
-                    raise
-            self._connections.drop()
-            return work(self._connections.get())
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.errors.UniqueViolation:
-            raise KeyExists from None
-        except psycopg.errors.CheckViolation as error:
-            if "data_key_kek_retired" in str(error):
-                raise KekRetired from None
-            raise
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            self._connections.drop()
-            # Not the driver's text, which names host, port and role.
-            raise KeyStoreUnavailable(f"the key store does not answer ({type(error).__name__})") from error
+def _bury(connection: Connection, kids: set[bytes], now: int) -> None:
+    connection.execute(
+        "INSERT INTO data_key_tombstone (kid, destroyed_at) SELECT kid, %s FROM unnest(%s::bytea[]) AS n(kid)",
+        (now, sorted(kids)),
+    )
+
+
+def _write_marks(connection: Connection, rows: Sequence[LedgerRow]) -> int:
+    """Numbers follow the commits: the lock is held until the transaction ends."""
+    if not rows:
+        return 0
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LEDGER_LOCK,))
+    ordered: dict[bytes, LedgerRow] = {}
+    for row in sorted(rows, key=lambda row: row.number):
+        ordered.setdefault(row.mark, row)
+    found = connection.execute("SELECT mark FROM erasure_ledger WHERE mark = ANY(%s)", (list(ordered),))
+    for known in found.fetchall():
+        del ordered[bytes(known[0])]
+    fresh = list(ordered.values())
+    return connection.execute(
+        "INSERT INTO erasure_ledger (number, mark, kind, at)"
+        " SELECT (SELECT coalesce(max(number), 0) FROM erasure_ledger) + n.position, n.mark, n.kind, n.at"
+        " FROM unnest(%s::bytea[], %s::smallint[], %s::bigint[]) WITH ORDINALITY AS n(mark, kind, at, position)",
+        ([row.mark for row in fresh], [row.kind for row in fresh], [row.at for row in fresh]),
+    ).rowcount

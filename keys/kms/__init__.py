@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keys.errors import BadRootKey, CannotOpen
 from keys.secret import KEY_BYTES, Secret, wipe
@@ -42,6 +42,26 @@ class RootKey(Protocol):
 
     def health(self) -> None:
         """Return when the root key can be used now; raise as `unwrap` would otherwise."""
+
+
+@runtime_checkable
+class ReplaceableRootKey(Protocol):
+    """A root key that is replaced by another one, where a KMS would keep versions inside.
+
+    Between `successor` and `succeed` both are there, and `unwrap` opens what either has wrapped.
+    """
+
+    def successor(self) -> RootKey:
+        """The next root key, durable; asked again, also by another process or after a crash, the same one."""
+
+    def has_successor(self) -> bool:
+        """Whether there is a successor already: a replacement is on its way, or a crash has left it."""
+
+    def succeed(self, successor: RootKey) -> None:
+        """Become `successor` and destroy the key there was.
+
+        Only once everything is wrapped by it. Does nothing when another process did it.
+        """
 
 
 def open_root(url: str, home: Path) -> RootKey:

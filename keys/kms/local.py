@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import hmac
 import os
-import stat
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from keys.derivation import LABEL_LOCAL_ROOT_CHECK, LABEL_LOCAL_ROOT_WRAP, derive
 from keys.errors import BadRootKey, CannotOpen, RootKeyDenied, RootKeyUnavailable
-from keys.kms import bind, unbind
+from keys.kms import RootKey, bind, key_file, unbind
 from keys.secret import KEY_BYTES, Secret, wipe
 
 PASSPHRASE_VARIABLE: Final = "PRIVACY_ROOT_PASSPHRASE"  # noqa: S105 - the name of a variable
@@ -54,6 +54,8 @@ _SIZES = {
     0: _HEADER_BYTES + KEY_BYTES + _CHECK_BYTES,
     1: _HEADER_BYTES + KEY_BYTES + _SIV_BYTES + _CHECK_BYTES,
 }
+
+_LONGEST: Final = max(_SIZES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class Argon2Cost:
 
 
 class LocalRootKey:
-    """Implements `keys.kms.RootKey` over a file, read once.
+    """Implements `keys.kms.RootKey` and `keys.kms.ReplaceableRootKey` over a file, read once, and again when another
+    process has replaced it.
 
     The key itself then lives only inside the cipher.
     """
@@ -85,12 +88,7 @@ class LocalRootKey:
     def __init__(self, path: Path, root: Secret) -> None:
         """Takes over `root` and wipes it."""
         self._path = path
-        with root:
-            wrapping = derive(root.expose(), LABEL_LOCAL_ROOT_WRAP, b"", 64)
-        try:
-            self._cipher = AESSIV(wrapping)
-        finally:
-            wipe(wrapping)
+        self._cipher = _cipher_of(root)
 
     @classmethod
     def create(cls, path: Path, *, cost: Argon2Cost | None = None) -> Self:
@@ -104,7 +102,7 @@ class LocalRootKey:
         root = Secret.random()
         content = _encode(root, passphrase, cost or Argon2Cost())
         try:
-            _write_new(path, content)
+            key_file.write_new(path, content)
         finally:
             wipe(content)
         return cls(path, root)
@@ -112,11 +110,11 @@ class LocalRootKey:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Read the file and, where it is protected, ask PRIVACY_ROOT_PASSPHRASE. Raises BadRootKey."""
-        content = _read(path)
-        try:
-            return cls(path, _decode(path, content, _passphrase()))
-        finally:
-            wipe(content)
+        if key_file.has_old(path):
+            with key_file.alone(path):
+                key_file.remove_old(path)
+        with key_file.undisturbed(path):
+            return cls(path, _load(path))
 
     def wrap(self, context: bytes, key: Secret | bytearray) -> bytes:
         bound = bind(context, key)
@@ -126,15 +124,38 @@ class LocalRootKey:
             wipe(bound)
 
     def unwrap(self, context: bytes, blob: bytes) -> Secret:
-        if len(blob) != _SIV_BYTES + KEY_BYTES + 32:
+        """What does not open under the key in memory may have been wrapped by a successor that another process made."""
+        bound = _opened(self._cipher, context, blob)
+        if bound is None:
+            for cipher in self._others():
+                bound = _opened(cipher, context, blob)
+                if bound is not None:
+                    self._cipher = cipher
+                    break
+        if bound is None:
             raise CannotOpen
-        bound = bytearray(KEY_BYTES + 32)
-        try:
-            self._cipher.decrypt_into(blob, [context], bound)
-        except InvalidTag:
-            wipe(bound)
-            raise CannotOpen from None
         return unbind(context, bound)
+
+    def successor(self) -> LocalRootKey:
+        waiting = key_file.next_of(self._path)
+        while True:
+            if not waiting.exists():
+                self._offer()
+            # Unless nobody moves files meanwhile: another process puts it in place, and a third offers the next.
+            with key_file.undisturbed(self._path):
+                if waiting.exists():
+                    return LocalRootKey.open(waiting)
+
+    def has_successor(self) -> bool:
+        return key_file.next_of(self._path).exists()
+
+    def succeed(self, successor: RootKey) -> None:
+        with key_file.alone(self._path):
+            waiting = key_file.next_of(self._path)
+            # Another process may have put this successor in place, and one more may be preparing the next.
+            if waiting.exists() and _tell(LocalRootKey(waiting, _load(waiting))) == _tell(successor):
+                key_file.promote_next(self._path)
+            self._cipher = _cipher_of(_load(self._path))
 
     def rewrap(self, context: bytes, blob: bytes) -> bytes:
         """A file holds one version, and the wrap is deterministic.
@@ -158,10 +179,64 @@ class LocalRootKey:
             raise RootKeyDenied(f"the root key file {self._path} may not be read") from error
         except OSError as error:
             raise RootKeyUnavailable(f"the root key file {self._path} is not there") from error
-        _refuse_unsafe(self._path, found)
+        key_file.refuse_unsafe(self._path, found)
+
+    def _offer(self) -> None:
+        """A new key beside the one in use, as well protected: `open` has found that to be what the environment says."""
+        with Secret.random() as root:
+            content = _encode(root, _passphrase(), Argon2Cost())
+        try:
+            key_file.offer_next(self._path, content)
+        finally:
+            wipe(content)
+
+    def _others(self) -> list[AESSIV]:
+        """The ciphers of the files as they are now: of the key in use, perhaps another one, and of its successor."""
+        found = []
+        with key_file.undisturbed(self._path):
+            for path in (self._path, key_file.next_of(self._path)):
+                if path.exists():
+                    with suppress(BadRootKey):
+                        found.append(_cipher_of(_load(path)))
+        return found
 
     def __reduce__(self) -> str:
         raise TypeError("a root key cannot be pickled or copied")
+
+
+def _load(path: Path) -> Secret:
+    content = key_file.read(path, _LONGEST)
+    try:
+        return _decode(path, content, _passphrase())
+    finally:
+        wipe(content)
+
+
+def _cipher_of(root: Secret) -> AESSIV:
+    with root:
+        wrapping = derive(root.expose(), LABEL_LOCAL_ROOT_WRAP, b"", 64)
+    try:
+        return AESSIV(wrapping)
+    finally:
+        wipe(wrapping)
+
+
+def _opened(cipher: AESSIV, context: bytes, blob: bytes) -> bytearray | None:
+    """What `bind` made, for `unbind`; None when the cipher is not the one."""
+    if len(blob) != _SIV_BYTES + KEY_BYTES + 32:
+        return None
+    bound = bytearray(KEY_BYTES + 32)
+    try:
+        cipher.decrypt_into(blob, [context], bound)
+    except InvalidTag:
+        wipe(bound)
+        return None
+    return bound
+
+
+def _tell(root: RootKey) -> bytes:
+    """Tells two root keys apart: the wrap is deterministic."""
+    return root.wrap(b"which root key is this", bytearray(KEY_BYTES))
 
 
 def _passphrase() -> bytes | None:
@@ -240,61 +315,3 @@ def _decode_plain(path: Path, covered: memoryview, check: memoryview, passphrase
     finally:
         wipe(key)
     return root
-
-
-def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise BadRootKey(f"{path} is not a regular file")
-    if found.st_uid != os.geteuid():
-        raise BadRootKey(f"{path} belongs to another user; chown it to the user of the service")
-    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise BadRootKey(f"{path} can be used by others than its owner; run: chmod 600 {path}")
-
-
-def _read(path: Path) -> bytearray:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise BadRootKey(f"there is no root key file {path}; create one, or restore it from a backup") from None
-    except OSError as error:
-        raise BadRootKey(f"the root key file {path} cannot be opened: {error.strerror}") from error
-    try:
-        found = os.fstat(descriptor)
-        _refuse_unsafe(path, found)
-        if found.st_size == 0:
-            raise BadRootKey(f"{path} is empty; restore it from a backup")
-        content = bytearray(min(found.st_size, max(_SIZES.values()) + 1))
-        if os.readv(descriptor, [content]) != len(content):
-            raise BadRootKey(f"{path} changed while it was read; try again")
-        return content
-    finally:
-        os.close(descriptor)
-
-
-def _write_new(path: Path, content: bytearray) -> None:
-    """O_EXCL, mode 0600, file and directory synced.
-
-    A root key lost in a crash is every sealed record lost.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise BadRootKey(f"{path} exists; a root key is never replaced") from None
-    except OSError as error:
-        raise BadRootKey(f"the root key file {path} cannot be created: {error.strerror}") from error
-    try:
-        # The umask may only have taken rights away; fchmod makes 0600 exact.
-        os.fchmod(descriptor, 0o600)
-        if os.write(descriptor, content) != len(content):
-            raise OSError("short write")
-        os.fsync(descriptor)
-    except OSError as error:
-        os.unlink(path)
-        raise BadRootKey(f"the root key file {path} cannot be written: {error.strerror or error}") from error
-    finally:
-        os.close(descriptor)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keys import keyring as module
 from keys.container import Place, kid_of, seal, unseal
 from keys.derivation import LABEL_DATA_KEY_WRAP, derive, length_prefixed
 from keys.errors import (
@@ -30,6 +29,7 @@ from keys.errors import (
 )
 from keys.keyring import GRACE_SECONDS, TTL_SECONDS, Keyring
 from keys.kms import RootKey, create_root
+from keys.root_secrets import context_of
 from keys.secret import Secret
 from keys.store import KeyStore
 from keys.wrapped import RootSecret, WrappedKey
@@ -272,7 +272,7 @@ def test_several_kek_versions_serve_and_the_newest_wraps(store: KeyStore, root: 
     old, old_key = keyring.new_data_key(os.urandom(16))
     store.add([old])
     with Secret.random() as kek:
-        context = module._context(keyring.deployment, "kek", 2)
+        context = context_of(keyring.deployment, "kek", 2)
         store.add_root_secret(RootSecret("kek", 2, root.wrap(context, kek)))
     store.raise_minimum(2)
     stale, _ = keyring.new_data_key(os.urandom(16))
@@ -293,7 +293,7 @@ def test_several_kek_versions_serve_and_the_newest_wraps(store: KeyStore, root: 
 def test_a_keyring_opens_a_key_under_a_version_made_after_it_was_opened(store: KeyStore, root: RootKey) -> None:
     early = Keyring.create(store, root)
     with Secret.random() as kek:
-        store.add_root_secret(RootSecret("kek", 2, root.wrap(module._context(early.deployment, "kek", 2), kek)))
+        store.add_root_secret(RootSecret("kek", 2, root.wrap(context_of(early.deployment, "kek", 2), kek)))
     wrapped, key = Keyring.open(store, root).new_data_key(os.urandom(16))
     assert wrapped.kek == 2
     with early.unwrap(wrapped) as again:
