@@ -191,6 +191,8 @@ subjects = Table(
     Column("young", Boolean, nullable=False, server_default=false()),
     # there are rows in `standings`: who stores looks there only then
     Column("has_standing", Boolean, nullable=False, server_default=false()),
+    # the version of the index root that the external token is of
+    Column("external_version", Integer),
 )
 
 records = Table(
@@ -257,7 +259,7 @@ consents = Table(
     Column("consent_id", Id, nullable=False),
     Column("state", Text, nullable=False),
     Column("changed_at", Instant, nullable=False),
-    Column("expires_at", Instant),
+    Column("expires_at", Instant, index=True),
     Column("notice", Integer),
     Column("categories", Json),
     Column("flags", SmallInteger, nullable=False),
@@ -304,6 +306,8 @@ standings = Table(
     Column("ends_at", Instant),
     Column("objected_at", Instant),
     Column("restricted_at", Instant),
+    # the last life event that starts the purpose's storage period, where the manifest counts from one
+    Column("kept_from", Instant),
 )
 
 # Every act behind `standings` and `subjects.restricted_at`, for ever. `purpose` '' stands for all of them;
@@ -549,7 +553,9 @@ idempotency_keys = Table(
     Column("expires_at", Instant, nullable=False, index=True),
 )
 
-# A job runs once at a time over all replicas: whoever moves `next_run` on has claimed that run.
+# A job runs once at a time over all replicas: whoever moves `next_run` on has claimed that run, and holds it until
+# `lease_until`, which it moves on while it runs. `fence` counts the claims, `failures` the failures in a row, `failed`
+# those ever; `busy_micros` is the time of all runs, `schedule` says in words when they are due.
 job_slots = Table(
     "job_slots",
     metadata,
@@ -557,7 +563,175 @@ job_slots = Table(
     Column("next_run", Instant, nullable=False),
     Column("owner", Text),
     Column("fence", BigInteger, nullable=False),
+    Column("lease_until", Instant),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("failed", BigInteger, nullable=False, server_default=text("0")),
+    Column("busy_micros", BigInteger, nullable=False, server_default=text("0")),
+    Column("schedule", Text),
+)
+
+# Every run of a job. `done` and `total` count items; `code` is the stable code of what went wrong.
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("beat_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("outcome", Text, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("code", Text),
+    UniqueConstraint("name", "fence"),
+    CheckConstraint("outcome IN ('running', 'done', 'failed', 'lost')", name="outcome"),
+)
+
+# Items that a job could not do, by their ids. One that failed too often is set aside until a person has looked.
+job_items = Table(
+    "job_items",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("item", Id, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", Instant, nullable=False),
+    Column("set_aside_at", Instant, index=True),
+    Column("code", Text, nullable=False),
+)
+
+# What happened in a subject's life that a storage period counts from: the end of a membership, an activity.
+life_events = Table(
+    "life_events",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("event_id", Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+)
+
+# What may not go while a hold stands: a subject, a record type, or what a query names. `sealed` holds the reference
+# and the reason, under the key of the house: they belong to no subject and outlive the one they are about.
+holds = Table(
+    "holds",
+    metadata,
+    Column("hold_id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject_id", Id, index=True),
+    Column("record_type", Text),
+    Column("query", Json),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("placed_at", Instant, nullable=False),
+    Column("placed_by", Text, nullable=False),
+    Column("review_at", Instant, nullable=False),
+    Column("lifted_at", Instant, index=True),
+    Column("lifted_by", Text),
+    CheckConstraint("kind IN ('subject', 'type', 'query')", name="kind"),
+)
+
+# What is left of records that were anonymised at their end: declared non-personal columns, no way back to a subject.
+residues = Table(
+    "residues",
+    metadata,
+    Column("residue_id", Id, primary_key=True),
+    Column("record_type", Text, nullable=False),
+    Column("month", Text, nullable=False),
+    Column("content", Json, nullable=False),
+    sqlite_with_rowid=False,  # a row's number would tell the order in which they came, and so which event it belongs to
+)
+
+# An erasure on its way: a saga that goes on after a crash. `scope` is what was asked (types, purposes, fields; empty
+# for all), `kept` what stays and why, `counts` what went. The certificate is signed and holds ids and names only.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("erasure_id", Id, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("scope", Json, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("begun_at", Instant),
+    Column("done_at", Instant),
+    Column("look_at", Instant, index=True),
+    Column("plan", Json),
+    Column("kept", Json),
+    Column("counts", Json),
+    Column("certificate", Text),
+    UniqueConstraint("erasure_id"),
+    CheckConstraint(
+        "state IN ('requested', 'restricted', 'rekeying', 'shredding', 'purging', 'closing', 'done')", name="state"
+    ),
+)
+
+# What has been erased, as keyed hashes: of subjects (kind 1) and of data keys (kind 2). A copy stands in the key store
+# and another beside both, so that whichever is restored from a backup learns what it must forget again.
+erasure_ledger = Table(
+    "erasure_ledger",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("mark", LargeBinary, nullable=False, unique=True),
+    Column("at", Instant, nullable=False),
+    CheckConstraint("kind IN (1, 2)", name="kind"),
+)
+
+# A change of keys on its way, page by page: `cursor` is the last item done. `proof` says what a query found at its end.
+rotations = Table(
+    "rotations",
+    metadata,
+    Column("rotation_id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("old_version", Integer),
+    Column("new_version", Integer),
+    Column("phase", Text, nullable=False),
+    Column("cursor", Text),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("started_by", Text, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("proof", Json),
+    CheckConstraint("kind IN ('kek', 'data', 'index', 'signing', 'root')", name="kind"),
+    CheckConstraint("state IN ('running', 'proven', 'destroyed', 'stopped')", name="state"),
+)
+
+# What takes two people and a delay: asked for by one, confirmed by another, done no sooner than `not_before`.
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("confirmation_id", Id, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("dependents", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("confirmed_at", Instant),
+    Column("confirmed_by", Text),
+    Column("ended_at", Instant, index=True),
+    Column("outcome", Text),
+    CheckConstraint("confirmed_by <> asked_by", name="two"),
+    CheckConstraint("outcome IN ('done', 'withdrawn', 'refused', 'lapsed')", name="outcome"),
 )
 
 # Nobody may change or remove a row of these; of events and details, only what an archive covers may be removed.
-APPEND_ONLY = (audit_archives, audit_events, audit_positions, consent_events, manifests, notices, standing_events)
+APPEND_ONLY = (
+    audit_archives,
+    audit_events,
+    audit_positions,
+    consent_events,
+    erasure_ledger,
+    life_events,
+    manifests,
+    notices,
+    standing_events,
+)
