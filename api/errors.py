@@ -41,6 +41,8 @@ STATUS: Final[Mapping[type[PrivacyError], int]] = {
     errors.NoticeMissing: 409,
     errors.NoticeOutdated: 409,
     errors.OptedOut: 409,
+    errors.OnHold: 409,
+    errors.StatutoryPeriod: 409,
     errors.PreconditionRequired: 428,
     errors.IdempotencyConflict: 422,
     errors.Invalid: 400,
@@ -87,6 +89,8 @@ TITLES_ZH: Final[Mapping[str, str]] = {
     "erased": "该个人的数据已被删除",
     "conflict": "与已存储的内容冲突",
     "version-mismatch": "记录在读取之后已被更改",
+    "on-hold": "法律保全期间不得更改或者删除",
+    "statutory-period": "法定保存期限尚未届满",
     "precondition-required": "需要 If-Match 及所读版本的 ETag",
     "idempotency-key-reused": "该 Idempotency-Key 已用于另一请求",
     "invalid": "请求无效",
@@ -104,7 +108,7 @@ TITLES_ZH: Final[Mapping[str, str]] = {
 }
 
 # What of an error's context a caller may see: ids, declared names and counts.
-_SHOWN: Final = frozenset({"field", "version", "orphans", "errors", "needed", "until", "state"})
+_SHOWN: Final = frozenset({"field", "version", "orphans", "errors", "needed", "until", "state", "holds"})
 
 
 def status_of(error: PrivacyError) -> int:

@@ -176,6 +176,20 @@ class OptedOut(Conflict):
     title = "The Global Privacy Control signal opts out of this"
 
 
+class OnHold(Conflict):
+    """A legal hold keeps it as it is; `holds` in the context are their ids."""
+
+    code = "on-hold"
+    title = "A legal hold keeps this as it is"
+
+
+class StatutoryPeriod(Conflict):
+    """A law asks for it to be kept until `until`."""
+
+    code = "statutory-period"
+    title = "A statutory storage period has not ended"
+
+
 class PreconditionRequired(PrivacyError):
     """RFC 6585 section 3: an update must say which version it changes."""
 

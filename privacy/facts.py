@@ -38,6 +38,7 @@ FACTS: Final = (
     consents.c.notice,
     consents.c.categories,
     consents.c.flags,
+    standings.c.kept_from,
 )
 
 
@@ -73,7 +74,8 @@ class Facts(NamedTuple):
     """What the gate must know of a subject, for one purpose. Instants in microseconds.
 
     `profile` is sealed, and there only for a subject who was young when it was created. `consent` is the
-    state of the newest act; `categories` a JSON list, None for all that its notice names.
+    state of the newest act; `categories` a JSON list, None for all that its notice names. `kept_from`: the last life
+    event that the purpose's period counts from.
     """
 
     subject_id: UUID
@@ -90,6 +92,7 @@ class Facts(NamedTuple):
     notice: int | None = None
     categories: str | None = None
     flags: int = 0
+    kept_from: int | None = None
 
 
 def facts_for(work: Work, subject_id: UUID, demanded: Conditions) -> Facts:
@@ -102,8 +105,8 @@ def facts_for(work: Work, subject_id: UUID, demanded: Conditions) -> Facts:
 
 def facts_of(row: Row, start: int, subject_id: UUID) -> Facts:
     """The facts in a row's columns `FACTS`, the first of which is at `start`."""
-    where, erased, restricted, sealed, has_basis, begins, ends, objected, paused, *consent = row[start : start + 14]
-    state, expires, notice, categories, flags = consent
+    where, erased, restricted, sealed, has_basis, begins, ends, objected, paused, *consent = row[start : start + 15]
+    state, expires, notice, categories, flags, kept_from = consent
     return Facts(
         subject_id=subject_id,
         jurisdiction=where,
@@ -119,4 +122,5 @@ def facts_of(row: Row, start: int, subject_id: UUID) -> Facts:
         notice=notice,
         categories=categories,
         flags=flags or 0,
+        kept_from=kept_from,
     )

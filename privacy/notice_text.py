@@ -11,13 +11,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
 from privacy.errors import NotFound
 from privacy.levels import Level
-from privacy.manifest import Basis, Manifest, Method, Purpose, Recipient
+from privacy.manifest import Basis, KeepFromKind, Manifest, Method, Purpose, Recipient
 from privacy.manifest.model import Text
 from privacy.notice_drafts import Draft, Words, check, invalid
 from privacy.notice_words import LANGUAGES, Phrases, country, duration
@@ -204,8 +204,7 @@ class _Renderer:
         if necessity is not None:
             facts.append((words.necessity, " ".join(self._written(necessity).split())))
         facts += [
-            (words.label_keep, self._join_sentences(words.keep.format(period=duration(purpose.keep, words)),
-                                                    words.at_end[purpose.at_end])),
+            (words.label_keep, self._join_sentences(*self._kept(purpose), words.at_end[purpose.at_end])),
             (words.label_recipients, self._recipients(purpose)),
         ]  # fmt: skip
         if Method.DECIDE in purpose.method:
@@ -216,6 +215,25 @@ class _Renderer:
     def _basis(self, purpose: Purpose) -> str:
         law = citations.joined(purpose.law, self.language)
         return self.words.basis[purpose.basis] + (self.words.bracketed(law) if law else "")
+
+    def _kept(self, purpose: Purpose) -> Iterator[str]:
+        """How long, from when, and what the law demands at the least."""
+        words, begins = self.words, purpose.keep_from
+        period = duration(purpose.keep, words)
+        match begins.kind:
+            case KeepFromKind.CREATION:
+                yield words.keep.format(period=period)
+            case KeepFromKind.LAST_ACTIVITY:
+                yield words.keep_from_activity.format(period=period)
+            case KeepFromKind.EVENT:
+                event = self._title(begins.title, begins.event or "")
+                at_most = duration(begins.at_most or purpose.keep, words)
+                yield words.keep_from_event.format(period=period, event=event, at_most=at_most)
+            case _:
+                assert_never(begins.kind)
+        if purpose.statutory is not None:
+            law = citations.joined(purpose.statutory.law, self.language)
+            yield words.statutory.format(period=duration(purpose.statutory.keep, words), law=law)
 
     def _method(self, purpose: Purpose) -> str:
         return self.words.comma.join(self.words.method[method] for method in purpose.method)
@@ -279,7 +297,7 @@ class _Renderer:
                 sensitive=self._titles({kind: used}, only_sensitive=True),
                 method=self._method(purpose),
                 basis=self._basis(purpose),
-                keep=duration(purpose.keep, self.words),
+                keep=duration(purpose.keep_from.at_most or purpose.keep, self.words),
             )
 
     def _shared(self, purpose: Purpose) -> Iterator[Shared]:

@@ -52,6 +52,9 @@ class Phrases:
     sensitive: str
     only_anonymised: str
     keep: str
+    keep_from_activity: str
+    keep_from_event: str
+    statutory: str
     abroad: str
     automated: str
     asked: str
@@ -129,6 +132,9 @@ ZH: Final = Phrases(
     sensitive="敏感个人信息",
     only_anonymised="此目的只使用匿名化处理后的信息，不查看任何人的个人信息。",
     keep="自存入之日起最长{period}。",
+    keep_from_activity="自最后一次活动之日起最长{period}。",
+    keep_from_event="自“{event}”之日起最长{period}，且自存入之日起最长{at_most}。",
+    statutory="法律要求自存入之日起至少保存{period}（{law}），期满之前不能删除。",
     abroad="在境外，您可以通过上述联系方式直接向其行使权利",
     automated="我们保证决策透明、结果公平公正。决定对您的权益有重大影响的，您有权要求我们说明，并拒绝仅通过自动化决策作出的决定"
     "（《个人信息保护法》第二十四条、《通用数据保护条例》第22条）。",
@@ -237,6 +243,11 @@ EN: Final = Phrases(
     sensitive="sensitive",
     only_anonymised="The purpose uses anonymised data only and sees no person's data.",
     keep="At most {period} from the day the data are stored.",
+    keep_from_activity="At most {period} from your last activity.",
+    keep_from_event="At most {period} from the event “{event}”, and at most {at_most} from the day the data are "
+    "stored.",
+    statutory="The law asks us to keep the data for at least {period} from the day they are stored ({law}); we cannot "
+    "erase them before.",
     abroad="in another country; you may exercise your rights there directly, through this contact",
     automated="We keep such decisions open to explanation and fair. Where one affects you significantly you may have "
     "it explained, and refuse a decision made by automated means alone (Article 24 of the Personal Information "

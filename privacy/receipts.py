@@ -58,7 +58,7 @@ def _facts(work: Work, act: Act, jurisdiction: str) -> Facts:
         methods=terms.method,
         categories=act.categories or terms.categories,
         sensitive=tuple(name for name in terms.sensitive if act.categories is None or name in act.categories),
-        keep=terms.keep,
+        keep=terms.at_most or terms.keep,  # the longest it can be
         at_end=terms.at_end,
         controller=Party(controller.title.in_language(language), controller.contact, controller.jurisdiction),
         recipients=tuple(_receivers(work, demanded, language)),

@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import delete as delete_from
 from sqlalchemy import literal_column, or_, select, update
 
-from privacy import access, audit_details, ids, subjects, vault
+from privacy import access, audit_details, holds, ids, subjects, vault
 from privacy.database import Insertion, Lookup, Row
 from privacy.declaration import Declared
 from privacy.errors import (
@@ -33,10 +33,12 @@ from privacy.errors import (
 )
 from privacy.facts import FACTS, facts_for, facts_of, with_facts
 from privacy.levels import Level
-from privacy.manifest import Basis, Field, Purpose, RecordType
+from privacy.manifest import Basis, Field, Purpose, RecordType, Text
 from privacy.masks import mask
 from privacy.normalise import normalise
 from privacy.plans import MINIMAL_LAW, Conditions, Reason
+from privacy.retention_periods import ends_at, statutory
+from privacy.rules import must_stay
 from privacy.tables import index_entries, micros, moment, records, uuid_of
 from privacy.tables import subjects as subjects_table
 from privacy.values import Value, values_of
@@ -179,8 +181,7 @@ def store(
     _require_basis(work, held, intake.purposes, type, values)
     minor = subjects.is_minor(work, held)
     record_id = ids.new()
-    now = work.now
-    expires_at = max(purpose.keep.after(now) for purpose in intake.purposes)
+    expires_at = moment(max(ends_at(purpose, work.instant) for purpose in intake.purposes))
     at = At(subject_id, record_type.scope, type, record_id)
     key = vault.key_for(work, subject_id, record_type.scope)
     numbers = declared.numbers
@@ -289,9 +290,10 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
     """Replace some fields of a record, or remove them (None); the others stay closed.
 
     PIPL 46, GDPR 16. Raises `VersionMismatch` unless `version` is the record's; `NotFound`, `Forbidden`,
-    `Undeclared`, `NotInPurpose`, `Invalid`.
+    `Undeclared`, `NotInPurpose`, `Invalid`; `OnHold`, for the old values would be gone; `StatutoryPeriod`.
     """
     work.concerns("record.rectified", record=record_id)
+    holds.lock(work)
     held, row = _for_change(work, record_id)
     subject_id, type, kept_for = held.id, row[1], msgspec.json.decode(row[3], type=list[str])
     work.concerns("record.rectified", subject=subject_id, record=record_id)
@@ -301,6 +303,7 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
     declared = work.declared
     record_type = declared.record_type(type)
     removed = [name for name, value in data.items() if value is None]
+    _refuse_kept(work, held, row, removed)
     values = values_of(declared, record_type, {name: value for name, value in data.items() if value is not None})
     used = {name for purpose in kept_for for name in declared.purpose(purpose).uses.get(type, ())}
     for name in removed:
@@ -346,14 +349,19 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
 
 
 def delete(work: Work, record_id: UUID, *, version: int | None = None) -> None:
-    """Remove a record and its index entries. Raises `NotFound`, `Forbidden`, `VersionMismatch`."""
+    """Remove a record and its index entries.
+
+    Raises `NotFound`, `Forbidden`, `VersionMismatch`, `OnHold`, `StatutoryPeriod`.
+    """
     work.concerns("record.deleted", record=record_id)
+    holds.lock(work)
     held, row = _for_change(work, record_id)
     subject_id = held.id
     work.concerns("record.deleted", subject=subject_id, record=record_id)
     _may_change(work, row[1], msgspec.json.decode(row[3], type=list[str]))
     if version is not None and row[2] != version:
         raise VersionMismatch(f"The record is at version {row[2]}", version=row[2])
+    _refuse_kept(work, held, row, None)
     for table in (index_entries, records):
         work.execute(delete_from(table).where(table.c.subject_id == subject_id, table.c.record_id == record_id))
     work.audit("record.deleted", subject=subject_id, record=record_id, detail={"type": row[1]})
@@ -444,6 +452,21 @@ def _may_change(work: Work, type: str, kept_for: Sequence[str]) -> None:
         raise Forbidden("The principal has no grant for a purpose of this record", law=MINIMAL_LAW)
 
 
+def _refuse_kept(work: Work, held: subjects.Held, row: Row, removed: Sequence[str] | None) -> None:
+    """Raises `OnHold` for a record under a hold; `StatutoryPeriod` when what is removed (None: all) must be kept."""
+    type, kept_for, stored_at = row[1], msgspec.json.decode(row[3], type=list[str]), moment(row[6])
+    holds.refuse_held(work, held.id, type, kept_for, stored_at, held.jurisdiction)
+    known = work.declared.manifest.purposes
+    if removed is not None:
+        kept_for = [
+            name for name in kept_for if name in known and not known[name].uses.get(type, {}).keys().isdisjoint(removed)
+        ]
+    kept = statutory(work.declared, kept_for, type, stored_at, work.now)
+    if kept is not None:
+        purpose = known[kept.purpose]
+        raise must_stay(kept, purpose.title or Text(purpose.name, purpose.name))
+
+
 def _require_basis(
     work: Work, held: subjects.Held, purposes: Sequence[Purpose], type: str, names: Iterable[str]
 ) -> None:
@@ -470,11 +493,15 @@ def _levels(record_type: RecordType, names: Sequence[str] | Mapping[str, Value],
     return {name: str(Level.L4 if minor else record_type.fields[name].level) for name in names}
 
 
-def token_of(work: Work, record_type: str, field: Field, plain: str) -> int:
-    """The blind index of a value that `normalised` has given, in a declared lookup field."""
+def token_of(work: Work, record_type: str, field: Field, plain: str, *, version: int | None = None) -> int:
+    """The blind index of a value that `normalised` has given, in a declared lookup field.
+
+    Under the newest version of the index root, or another that still stands.
+    """
     declared = work.declared
     label = declared.indexed[record_type, field.name].label
-    index = work.service.keyring.index
+    keyring = work.service.keyring
+    index = keyring.index if version is None else keyring.index_of(version)
     return index.token(record_type, field.name, label, plain.encode(), bits=declared.index_bits)
 
 

@@ -30,12 +30,14 @@ from privacy.errors import (
     PurposeEnded,
     Restricted,
     SeparateConsentMissing,
+    StatutoryPeriod,
 )
 from privacy.facts import BY_GUARDIAN, EXPLICIT, SEPARATE, Facts
 from privacy.levels import CHILD_YEARS
 from privacy.manifest import Basis, Purpose, Text
 from privacy.plans import DECLARED, MINIMAL_LAW, SENSITIVE, Conditions, Need, Plan, Reason, is_chinese
-from privacy.tables import micros, moment
+from privacy.retention_periods import Kept, ends_at, least_micros
+from privacy.tables import moment
 from privacy.vocabulary.citations import joined
 from privacy.work import Actor, Role, Work
 
@@ -46,6 +48,7 @@ GUARDIAN_LAW: Final = ("PIPL-31", "GDPR-8-1")
 BASIS_LAW: Final = ("PIPL-13",)
 PERIOD_LAW: Final = ("PIPL-13", "GDPR-6-1")
 STORAGE_LAW: Final = ("PIPL-19", "GDPR-5-1-e")
+STATUTORY_LAW: Final = ("PIPL-47", "GDPR-17-3-b")
 ANONYMISED_LAW: Final = ("PIPL-4", "PIPL-73")
 ERASED_LAW: Final = ("PIPL-47", "GDPR-17")
 RESTRICTION_LAW: Final = ("PIPL-44", "GDPR-18")
@@ -240,10 +243,17 @@ def _not_separate(ask: Question) -> Answer:
 
 
 def _ended(ask: Question) -> Answer:
-    if ask.stored_at is None or not ended(ask.purpose, ask.stored_at, ask.instant):
+    if ask.stored_at is None or not ended(ask.purpose, ask.stored_at, ask.instant, ask.facts.kept_from):
         return None
-    en = f"The retention period of {ask.title.en} has passed for the record"
-    return ask.no(PurposeEnded, en, f"“{ask.title.zh}”对此记录的保存期限已过", STORAGE_LAW)
+    en, zh = (
+        f"The retention period of {ask.title.en} has passed for the record",
+        f"“{ask.title.zh}”对此记录的保存期限已过",
+    )
+    least = ask.purpose.statutory
+    if least is not None:
+        en += f", and so has the {least.keep} that {joined(least.law, 'en')} demands"
+        zh += f"，{joined(least.law, 'zh')}要求的最短期限（{least.keep}）也已届满"
+    return ask.no(PurposeEnded, en, zh, STORAGE_LAW)
 
 
 RULES: tuple[Rule, ...] = (
@@ -282,11 +292,24 @@ FIELD_RULES: tuple[tuple[Callable[[Question], frozenset[str]], Reason], ...] = (
 )
 
 
-def ended(purpose: Purpose, stored_at: int, instant: int) -> bool:
-    """Whether the purpose's own period has passed for a record stored then."""
-    if instant - stored_at < purpose.keep.least_micros:
+def ended(purpose: Purpose, stored_at: int, instant: int, kept_from: int | None = None) -> bool:
+    """Whether the purpose's own period has passed for a record stored then. `kept_from` as `ends_at` takes it."""
+    if instant - stored_at < least_micros(purpose):
         return False
-    return micros(purpose.keep.after(moment(stored_at))) <= instant
+    return ends_at(purpose, stored_at, kept_from) <= instant
+
+
+def must_stay(kept: Kept, title: Text) -> StatutoryPeriod:
+    """The refusal to let go what a law demands to be kept, naming the law and the last day; `title`: the purpose's."""
+    until = kept.until.date()
+    return StatutoryPeriod(
+        f"{joined(kept.law, 'en')} demands that what {title.en} holds be kept until {until} "
+        f"({joined(STATUTORY_LAW, 'en')}).",
+        zh=f"依照{joined(kept.law, 'zh')}，“{title.zh}”所存信息须保存至{until}，期满之前不得删除"
+        f"（{joined(STATUTORY_LAW[:1], 'zh')}）。",
+        law=(*kept.law, *STATUTORY_LAW),
+        until=kept.until.isoformat(),
+    )
 
 
 # --- what the rules need

@@ -208,7 +208,8 @@ def listed(work: Work, subject_id: UUID) -> list[Standing]:
     work.require(Role.SERVICE, Role.OPERATOR, Role.AUDITOR)
     subject = subjects.get(work, subject_id)
     rows = work.execute(select(standings).where(standings.c.subject_id == subject_id).order_by(standings.c.purpose))
-    found = [_standing(work, row) for row in rows]
+    known = [_standing(work, row) for row in rows]
+    found = [one for one in known if one != Standing(one.purpose)]  # a life event leaves a row in which nothing stands
     if work.actor.role is Role.SERVICE and "*" not in work.actor.purposes:
         found = [one for one in found if one.purpose in work.actor.purposes]
     if subject.restricted_at is not None:

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from privacy import access, ids, rules
 from privacy.database import Insertion
 from privacy.errors import Conflict, NotFound, PrivacyError
-from privacy.facts import facts_for
+from privacy.facts import Facts, facts_for
 from privacy.manifest import Purpose
 from privacy.tables import micros, records, tasks
 from privacy.work import Role, Work
@@ -86,24 +86,27 @@ class _Standing:
     def __init__(self, work: Work, subject_id: UUID) -> None:
         self._work = work
         self._subject_id = subject_id
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, Facts | None] = {}
 
     def among(self, names: list[str], stored_at: datetime) -> Iterator[Purpose]:
         work = self._work
         for name in names:
-            if name in work.declared.manifest.purposes and self._stands(name):
+            facts = self._stands(name) if name in work.declared.manifest.purposes else None
+            if facts is not None:
                 purpose = work.declared.purpose(name)
-                if not rules.ended(purpose, micros(stored_at), work.instant):
+                if not rules.ended(purpose, micros(stored_at), work.instant, facts.kept_from):
                     yield purpose
 
-    def _stands(self, name: str) -> bool:
+    def _stands(self, name: str) -> Facts | None:
+        """What the gate said yes to; None where it said no."""
         if name not in self._known:
             demanded = self._work.declared.conditions(name)
+            facts = facts_for(self._work, self._subject_id, demanded)
             try:
-                access.require_basis(self._work, demanded, facts_for(self._work, self._subject_id, demanded))
-                self._known[name] = True
+                access.require_basis(self._work, demanded, facts)
+                self._known[name] = facts
             except PrivacyError:
-                self._known[name] = False
+                self._known[name] = None
         return self._known[name]
 
 

@@ -38,7 +38,8 @@ class RecipientTerm:
 class Terms:
     """Sorted throughout. `categories` are DPV terms of the fields used, `sensitive` those among them at L4.
 
-    `keep` is an ISO 8601 period. `only_anonymised`: the purpose never sees a person's data.
+    `keep` is an ISO 8601 period, `keep_from` what it counts from: "creation", "last-activity" or an event, and then
+    `at_most` is the longest, from creation. `only_anonymised`: the purpose never sees a person's data.
     """
 
     purpose: str
@@ -51,6 +52,8 @@ class Terms:
     keep: str
     at_end: str
     only_anonymised: bool = False
+    keep_from: str = "creation"
+    at_most: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ def terms_of(manifest: Manifest, purpose_name: str) -> Terms:
         keep=str(purpose.keep),
         at_end=purpose.at_end.value,
         only_anonymised=purpose.only_anonymised,
+        keep_from=purpose.keep_from.life_event or "creation",
+        at_most=str(purpose.keep_from.at_most or ""),
     )
 
 
@@ -169,8 +174,20 @@ def _period(before: Terms, after: Terms) -> Iterator[TermChange]:
     ended, ends = (Period.parse(terms.keep).after(_REFERENCE) for terms in (before, after))
     if ended != ends:
         yield TermChange("period", before.keep, after.keep, is_broader=ends > ended)
+    if before.keep_from != after.keep_from:
+        yield TermChange("period", before.keep_from, after.keep_from, is_broader=after.keep_from != "creation")
+    ended, ends = _longest(before), _longest(after)
+    if ended != ends and (before.at_most or after.at_most):
+        yield TermChange("period", before.at_most, after.at_most, is_broader=ends > ended)
     if before.at_end != after.at_end:
         yield TermChange("period", before.at_end, after.at_end, is_broader=True)
+
+
+def _longest(terms: Terms) -> datetime:
+    """When the period is over at the latest, of one that began on the reference day; never for an activity."""
+    if terms.keep_from == "last-activity":
+        return datetime.max.replace(tzinfo=UTC)
+    return Period.parse(terms.at_most or terms.keep).after(_REFERENCE)
 
 
 def _came_or_went(what: What, before: set[str], after: set[str]) -> Iterator[TermChange]:

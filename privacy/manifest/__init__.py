@@ -11,6 +11,8 @@ from privacy.manifest.model import (
     Controller,
     Field,
     Grounds,
+    KeepFrom,
+    KeepFromKind,
     Manifest,
     Method,
     OptOut,
@@ -18,6 +20,7 @@ from privacy.manifest.model import (
     Recipient,
     RecipientKind,
     RecordType,
+    Statutory,
     Text,
     ValueType,
 )
@@ -26,6 +29,7 @@ from privacy.manifest.reading import parse
 from privacy.manifest.writing import dump
 
 __all__ = [
-    "AtEnd", "Basis", "Change", "Controller", "Demand", "Field", "Grounds", "Manifest", "Method", "OptOut", "Problem",
-    "Purpose", "Recipient", "RecipientKind", "RecordType", "Text", "ValueType", "compare", "demands", "dump", "parse",
+    "AtEnd", "Basis", "Change", "Controller", "Demand", "Field", "Grounds", "KeepFrom", "KeepFromKind", "Manifest",
+    "Method", "OptOut", "Problem", "Purpose", "Recipient", "RecipientKind", "RecordType", "Statutory", "Text",
+    "ValueType", "compare", "demands", "dump", "parse",
 ]  # fmt: skip

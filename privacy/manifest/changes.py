@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from privacy.manifest.model import Grounds, Manifest, Text
+from privacy.manifest.model import Grounds, KeepFrom, Manifest, Statutory, Text
 from privacy.periods import Period, longest
 
 # Periods have no order of their own; from one fixed day they have.
@@ -101,8 +101,8 @@ _Path = tuple[str, ...]
 _DECLARED: Final = "declared"  # the same before and after: the parts tell the difference, this that it is there
 _SEPARATOR: Final = ", "
 _PLAIN_OF_PURPOSE: Final = (
-    "basis", "category", "keep", "at_end", "only_anonymised", "consent_expires", "consent_separate", "cool_off",
-    "opt_out", "grounds",
+    "basis", "category", "keep", "keep_from", "statutory", "at_end", "only_anonymised", "consent_expires",
+    "consent_separate", "cool_off", "opt_out", "grounds",
 )  # fmt: skip
 
 
@@ -181,6 +181,11 @@ def _written(value: object) -> str:
             return zh if zh == en else f"{zh} / {en}"
         case Grounds():
             return _written_grounds(value)
+        case KeepFrom():
+            title = "" if value.title is None else f" ({_written(value.title)})"
+            return f"{value.life_event or 'creation'}{title}" + (f", at most {value.at_most}" if value.at_most else "")
+        case Statutory(keep, law):
+            return _SEPARATOR.join((f"{keep} by law", *law))
         case _:
             return str(value)
 
@@ -262,6 +267,11 @@ _PURPOSE_EFFECT: Final[Mapping[str, tuple[str, bool]]] = {
     "only_anonymised": ("whether the purpose sees data of persons or anonymised data only", True),
     "consent_expires": ("consent given from now on lasts differently", False),
     "consent_separate": ("consent given until now may not be of the kind that is asked for (PIPL-14)", True),
+    "keep_from": (
+        "records end at other times; people were told of another period (PIPL-17), and consented to it",
+        True,
+    ),
+    "statutory": ("records may go earlier or later than the law was said to demand (PIPL-47)", True),
     "at_end": ("people were told of another end of their data (PIPL-17, CN-NDSMR-21)", True),
     "grounds": ("what the basis rests on; outside its days the purpose is refused from the next request on", False),
     "title": ("only what pages call it", False),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from privacy.levels import Level
 from privacy.manifest.placed_yaml import Problem
@@ -56,6 +56,14 @@ class AtEnd(StrEnum):
 
     ERASE = "erase"
     ANONYMISE = "anonymise"
+
+
+class KeepFromKind(StrEnum):
+    """What a storage period counts from."""
+
+    CREATION = "creation"
+    LAST_ACTIVITY = "last-activity"
+    EVENT = "event"
 
 
 class OptOut(StrEnum):
@@ -140,6 +148,40 @@ class Grounds:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepFrom:
+    """`event` and `at_most` are set exactly when the kind is an event; `at_most` counts from creation.
+
+    `title` is what people read of the event.
+    """
+
+    kind: KeepFromKind = KeepFromKind.CREATION
+    event: str | None = None
+    at_most: Period | None = None
+    title: Text | None = None
+
+    @property
+    def life_event(self) -> str | None:
+        """The name of the life event that the period counts from; None for creation."""
+        match self.kind:
+            case KeepFromKind.CREATION:
+                return None
+            case KeepFromKind.LAST_ACTIVITY:
+                return KeepFromKind.LAST_ACTIVITY.value
+            case KeepFromKind.EVENT:
+                return self.event
+            case _:
+                assert_never(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Statutory:
+    """The least that laws demand: from creation on, the data may not be erased before `keep` has passed."""
+
+    keep: Period
+    law: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Purpose:
     """`uses`: record type -> field -> the name of a mask, or None for in clear. `keep` is the longest.
 
@@ -162,6 +204,8 @@ class Purpose:
     at_end: AtEnd = AtEnd.ERASE
     opt_out: OptOut | None = None
     grounds: Grounds = Grounds()
+    keep_from: KeepFrom = KeepFrom()
+    statutory: Statutory | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,14 @@ from privacy.manifest.model import (
 from privacy.manifest.notation import Draft, Part
 from privacy.manifest.placed_yaml import near, shown
 from privacy.manifest.record_types import ANALYTICS, RecordTypes
+from privacy.manifest.storage_periods import read_keep_from, read_statutory
 from privacy.manifest.uses import Uses, read_uses
 from privacy.periods import Period
 from privacy.vocabulary import PURPOSE, PURPOSES
 
 _PURPOSE_KEYS: Final = (
-    "basis", "law", "category", "uses", "keep", "at_end", "only", "method", "consent", "opt_out", "grounds",
-    "title", "description",
+    "basis", "law", "category", "uses", "keep", "keep_from", "statutory", "at_end", "only", "method", "consent",
+    "opt_out", "grounds", "title", "description",
 )  # fmt: skip
 _RECIPIENT_KEYS: Final = ("kind", "contact", "title", "jurisdiction", "purposes")
 # Periods have no order of their own; from one fixed day they have.
@@ -69,6 +70,8 @@ def _purpose(draft: Draft, part: Part, records: RecordTypes, jurisdiction: str) 
         draft.report(
             part.node, "missing-key", f"{what} has no 'keep'", "add 'keep: P3Y', the longest period (PIPL-19)"
         )  # fmt: skip
+    keep_from = read_keep_from(draft, part, keep)
+    statutory = read_statutory(draft, part, keep)
     at_end = draft.chosen(entries, "at_end", f"'at_end' of {name!r}", tuple(AtEnd), "unknown-at-end")
     opt_out = draft.chosen(entries, "opt_out", f"'opt_out' of {name!r}", tuple(OptOut), "unknown-opt-out")
     method = _method(draft, part)
@@ -102,6 +105,8 @@ def _purpose(draft: Draft, part: Part, records: RecordTypes, jurisdiction: str) 
         at_end=AtEnd(at_end) if at_end else AtEnd.ERASE,
         opt_out=OptOut(opt_out) if opt_out else None,
         grounds=grounds,
+        keep_from=keep_from,
+        statutory=statutory,
     )
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import yaml
 
-from privacy.manifest.model import Basis, Grounds, Manifest, Purpose, RecordType, Text, ValueType
+from privacy.manifest.model import (
+    Basis,
+    Grounds,
+    KeepFrom,
+    KeepFromKind,
+    Manifest,
+    Purpose,
+    RecordType,
+    Text,
+    ValueType,
+)
 
 
 def dump(manifest: Manifest) -> str:
@@ -70,6 +80,8 @@ def _dumped_purpose(purpose: Purpose) -> dict[str, object]:
         category=purpose.category,
         uses=uses,
         keep=str(purpose.keep),
+        keep_from=_dumped_keep_from(purpose.keep_from),
+        statutory=_dumped_statutory(purpose),
         at_end=purpose.at_end.value,
         only="anonymised" if purpose.only_anonymised else None,
         method=[method.value for method in purpose.method],
@@ -88,6 +100,18 @@ def _dumped_consent(purpose: Purpose) -> dict[str, object] | None:
         separate=purpose.consent_separate or None,
         cool_off=str(purpose.cool_off),
     )
+
+
+def _dumped_keep_from(keep_from: KeepFrom) -> str | dict[str, object]:
+    if keep_from.kind is not KeepFromKind.EVENT:
+        return keep_from.kind.value
+    return _given(event=keep_from.event, at_most=str(keep_from.at_most), title=_both(keep_from.title))
+
+
+def _dumped_statutory(purpose: Purpose) -> dict[str, object] | None:
+    if purpose.statutory is None:
+        return None
+    return {"keep": str(purpose.statutory.keep), "law": list(purpose.statutory.law)}
 
 
 def _dumped_grounds(grounds: Grounds) -> dict[str, object]:

@@ -395,5 +395,5 @@ def test_deciding_for_one_subject_or_a_hundred_is_one_query(
     outcomes = world.together(world.platform, reads)
     assert all(isinstance(found, records.Record) and len(found.data) == 2 for found in outcomes)
     watched, *asked = lookups
-    assert watched == 3  # manifest, directory, subjects: whether anything has changed, once a transaction
+    assert watched == 4  # manifest, directory, subjects: whether anything has changed, once a transaction
     assert asked == ([1] * count if database_kind == "sqlite" else [count])

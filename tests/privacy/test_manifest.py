@@ -20,12 +20,15 @@ from privacy.manifest import (
     Change,
     Demand,
     Grounds,
+    KeepFrom,
+    KeepFromKind,
     Manifest,
     Method,
     OptOut,
     Problem,
     Purpose,
     RecipientKind,
+    Statutory,
     Text,
     ValueType,
     compare,
@@ -677,6 +680,7 @@ def test_no_part_of_a_purpose_changes_unseen(name: str) -> None:
         "keep": Period(days=1), "only_anonymised": True, "consent_expires": None, "title": Text("一", "One"),
         "description": Text("一", "One"), "consent_separate": True, "cool_off": Period(days=1),
         "method": (Method.DELETE,), "at_end": AtEnd.ANONYMISE, "opt_out": OptOut.SALE, "grounds": Grounds("MSA 7"),
+        "keep_from": KeepFrom(KeepFromKind.LAST_ACTIVITY), "statutory": Statutory(Period(days=1), ("CN-ECL-31",)),
     }  # fmt: skip
     other = replace(marketing, **{name: others[name]})  # type: ignore[arg-type]  # a field and a value of its type
     changes = compare(manifest, replace(manifest, purposes={**manifest.purposes, "marketing": other}))
