@@ -24,6 +24,7 @@ _NAMES: Final = {EXTERNAL_ID: "external_id", BORN: "born", GUARDIAN: "guardian"}
 # What the service does by duty with a profile; nothing of it is disclosed.
 _CLASSIFY = vault.Decision("[classification]", "legal-obligation", frozenset({BORN}))
 _REPRESENT = vault.Decision("[representation]", "legal-obligation", frozenset({GUARDIAN}))
+_REINDEX = vault.Decision("[reindexing]", "legal-obligation", frozenset({EXTERNAL_ID}))
 
 
 def at(subject_id: UUID) -> At:
@@ -41,6 +42,12 @@ def guardian(work: Work, subject_id: UUID, sealed: bytes) -> UUID | None:
     """The guardian, a subject too. The work then owes an event about the subject."""
     found = vault.unseal(work, _REPRESENT, at(subject_id), sealed).get(GUARDIAN)
     return None if found is None else UUID(found)
+
+
+def external_id(work: Work, subject_id: UUID, sealed: bytes) -> str | None:
+    """The external id, to index it anew. The work then owes an event about the subject."""
+    found = vault.unseal(work, _REINDEX, at(subject_id), sealed).get(EXTERNAL_ID)
+    return None if found is None else str(found)
 
 
 def names(present: Mapping[int, object]) -> list[str]:

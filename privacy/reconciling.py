@@ -52,8 +52,8 @@ from privacy.work import TERMINAL, Actor, Role, Work
 PAGE: Final = 200  # records
 STORED: Final = "record.stored"
 ATTESTED: Final = "record.attested"  # an archive has taken the newest change; this one carries it on
-CHANGES: Final = (STORED, "record.rectified", ATTESTED)
-ENDINGS: Final = ("record.deleted",)
+CHANGES: Final = (STORED, "record.rectified", "record.resealed", "record.partly-erased", ATTESTED)
+ENDINGS: Final = ("record.deleted", "record.expired", "record.erased")
 SUBJECT_ENDINGS: Final = ("subject.erased",)
 JOB: Final = "reconcile"
 _PASS_MICROS: Final = 86_400_000_000

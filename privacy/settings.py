@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from privacy.errors import Invalid
@@ -27,6 +28,7 @@ class Settings:
     watch_rules: Path | None = None
     witness_url: str = ""  # of a C2SP witness, who cosigns the audit log's checkpoints
     witness_key: str = ""  # its verifier key
+    destroy_delay: timedelta = timedelta(days=7)  # between asking that a key be destroyed and doing it
     checkpoint_mldsa: bool = False  # whether checkpoints carry an ML-DSA-44 signature too
 
     @classmethod
@@ -60,6 +62,7 @@ class Settings:
             body_limit=number("BODY_LIMIT", 8 * 1024 * 1024, 1024, 1 << 30),
             witness_url=env.get("PRIVACY_WITNESS_URL", ""),
             witness_key=env.get("PRIVACY_WITNESS_KEY", ""),
+            destroy_delay=timedelta(hours=number("DESTROY_DELAY_HOURS", 7 * 24, 1, 365 * 24)),
             checkpoint_mldsa=bool(number("CHECKPOINT_MLDSA", 0, 0, 1)),
         )
 

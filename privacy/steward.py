@@ -20,7 +20,7 @@ from keys.errors import KeyStoreNotReady
 from keys.keyring import Keyring
 from keys.kms import RootKey, create_root, open_root
 from keys.store import KeyStore
-from privacy import declaration, principals
+from privacy import declaration, erasure_ledger, principals
 from privacy.cosignatures import Mldsa44Signer
 from privacy.database import AsyncLane, Clash, Database, Lookup, Transaction, migrate, open_database
 from privacy.declaration import Declared
@@ -30,11 +30,11 @@ from privacy.principals import Directory
 from privacy.settings import Settings
 from privacy.signed_documents import Verifier
 from privacy.tables import revisions
-from privacy.vault import Vault
+from privacy.vault import Vault, key_errors
 from privacy.work import TERMINAL, Actor, NeedsItsOwn, Work, flush, gather
 
 _REVISIONS = Lookup(lambda name: select(revisions.c.number).where(revisions.c.name == name), "text")
-_WATCHED = (("manifest",), ("principals",), ("subjects",))
+_WATCHED = (("manifest",), ("principals",), ("subjects",), ("keys",))
 
 _BETWEEN_LOOKS_SECONDS = 0.05
 
@@ -60,6 +60,7 @@ class Steward:
         self.instant = clock
         self._declared: tuple[int, Declared | None] = (-1, None)
         self._directory = Directory(-1, {})
+        self._keys = -1
         self._loading = Lock()
         self._looking = Lock()
         self._looked = float("-inf")
@@ -69,13 +70,21 @@ class Steward:
 
     @classmethod
     def open(cls, settings: Settings, clock: Clock = wall_clock) -> Steward:
-        """Open what `create` made; brings both schemas up to date first. Raises `Unavailable`, `Invalid`."""
+        """Open what `create` made; brings both schemas up to date first, and a restored store up to what was erased.
+
+        Raises `Unavailable`, `Invalid`.
+        """
         root = open_root(settings.kms, settings.home)
         store = KeyStore.open(settings.keystore_url)
         database = open_database(settings.database_url)
         migrate(database)
         service = cls(settings, database, store, root, clock)
         service.reload()
+        try:
+            erasure_ledger.reconcile(service)
+        except BaseException:  # what a backup brought back must not be served
+            service.close()
+            raise
         return service
 
     @classmethod
@@ -148,12 +157,16 @@ class Steward:
         if numbers[1] != self._directory.revision:
             with self._loading:
                 self._directory = principals.load(transaction, numbers[1])
+        if numbers[3] != self._keys:
+            with self._loading, key_errors():
+                self.keyring.refresh()
+                self._keys = numbers[3]
         return int(numbers[2])
 
     async def refresh_async(self, lane: AsyncLane) -> None:
         """The same in an event loop."""
         numbers = [rows[0][0] for rows in await lane.lookup(_REVISIONS, _WATCHED)]
-        if (numbers[0], numbers[1]) != (self._declared[0], self._directory.revision):
+        if (numbers[0], numbers[1], numbers[3]) != (self._declared[0], self._directory.revision, self._keys):
             await asyncio.to_thread(self.reload)
 
     def run_alone(self, request: Request, found: Sequence[Outcome] | None) -> Sequence[Outcome]:
@@ -245,13 +258,14 @@ class Steward:
         return found
 
 
-def own_verifier(settings: Settings) -> Verifier | None:
-    """The public half of the deployment's signing key, for what is verified offline; None without a deployment.
+def own_verifiers(settings: Settings) -> tuple[Verifier, ...]:
+    """The public halves of all signing keys this deployment ever had, the newest first; none without a deployment.
 
-    The key store and the root key are enough: the database of the data is not opened. Raises `KeysError`.
+    For what is verified offline. The key store and the root key are enough: the database of the data is not opened.
+    Raises `KeysError`.
     """
     with _own_keys(settings) as keyring:
-        return None if keyring is None else keyring.signer.verifier
+        return () if keyring is None else keyring.verifiers
 
 
 def own_vkeys(settings: Settings) -> list[str]:

@@ -16,7 +16,7 @@ from sqlalchemy import case, null, select
 from privacy import ids, profile, vault
 from privacy.ages import age_on
 from privacy.database import Insertion, Lookup
-from privacy.errors import Erased, Invalid, NotFound
+from privacy.errors import Conflict, Erased, Invalid, NotFound
 from privacy.facts import Facts
 from privacy.levels import CHILD_YEARS
 from privacy.normalise import normalise
@@ -125,6 +125,7 @@ def create(
     if external_id is not None:
         known[profile.EXTERNAL_ID] = external_id
         token = token_of(work, external_id)
+        _refuse_known(work, external_id)
     if born is not None:
         date_of_birth = _birth_date(born, work.now)
         known[profile.BORN] = date_of_birth.isoformat()
@@ -136,7 +137,8 @@ def create(
     # 1. the key, durable in the key store; 2. the row. A crash between leaves a key that seals nothing.
     key = work.fetch(work.service.vault.new, (subject_id, profile.SCOPE))
     sealed = vault.seal(work, key, profile.at(subject_id), known) if known else None
-    work.add(_SUBJECTS, (subject_id, where, work.instant, None, sealed, token, None, young, False))
+    version = None if token is None else work.service.keyring.index.version
+    work.add(_SUBJECTS, (subject_id, where, work.instant, None, sealed, token, None, young, False, version))
     work.audit("subject.created", subject=subject_id, fields=profile.names(known))
     return Subject(subject_id, where, work.now)
 
@@ -176,8 +178,9 @@ def hold_for_writing(work: Work, subject_id: UUID, *, alone: bool = False) -> He
 
 def find(work: Work, external_id: str) -> UUID | None:
     """The subject with this external id; the work then owes an event about it."""
-    for (found,) in work.fetch(_BY_TOKEN, (token_of(work, external_id),)):
-        return uuid_of(found)
+    for version in reversed(work.service.keyring.index_versions):  # what is indexed anew meanwhile is never missed
+        for (found,) in work.fetch(_BY_TOKEN, (token_of(work, external_id, version=version),)):
+            return uuid_of(found)
     return None
 
 
@@ -189,12 +192,20 @@ def is_minor(work: Work, held: Held) -> bool:
     return born is not None and age_on(born, work.now.date()) < CHILD_YEARS
 
 
-def token_of(work: Work, external_id: str) -> int:
-    """The blind index of an external id. Raises `Invalid`."""
+def token_of(work: Work, external_id: str, *, version: int | None = None) -> int:
+    """The blind index of an external id, under the newest version of the index root or another. Raises `Invalid`."""
     if not 1 <= len(external_id) <= _EXTERNAL_ID_LENGTH:
         raise Invalid(f"external_id has 1 to {_EXTERNAL_ID_LENGTH} characters")
     value = normalise("text", external_id)
-    return work.service.keyring.index.token(profile.TYPE, "external_id", "text-1", value.encode(), bits=_TOKEN_BITS)
+    keyring = work.service.keyring
+    index = keyring.index if version is None else keyring.index_of(version)
+    return index.token(profile.TYPE, "external_id", "text-1", value.encode(), bits=_TOKEN_BITS)
+
+
+def _refuse_known(work: Work, external_id: str) -> None:
+    """While the index is renewed, the subject who has this id may still stand under its old token."""
+    if len(work.service.keyring.index_versions) > 1 and find(work, external_id) is not None:
+        raise Conflict("Another subject has this external id")
 
 
 def _birth_date(text: str, now: datetime) -> date:

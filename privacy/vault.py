@@ -8,13 +8,14 @@ the next request everywhere. A key is durable in the key store before the first 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import ColumnElement, LargeBinary, func
 
 from keys import container
 from keys.container import Place
@@ -66,6 +67,15 @@ class At(NamedTuple):
     scope: str
     record_type: str
     record_id: UUID
+
+
+class Resealing(NamedTuple):
+    """A container that gets another data key: where it is, what the event names, and the numbers it loses."""
+
+    at: At
+    sealed: bytes
+    about: UUID
+    without: frozenset[int] = frozenset()
 
 
 class Vault:
@@ -165,6 +175,42 @@ def key_for(work: Work, subject_id: UUID, scope: str) -> WrappedKey:
     return found if found is not None else work.fetch(vault.new, (subject_id, scope))
 
 
+class KeysOf(NamedTuple):
+    """A subject's keys of one scope. Retired ones open what they sealed and seal nothing new."""
+
+    current: WrappedKey | None
+    retired: tuple[WrappedKey, ...]
+
+
+def keys_of(work: Work, subject_id: UUID, scope: str) -> KeysOf:
+    """The subject's keys of the scope, as the key store has them now."""
+    store = work.service.keystore
+    with key_errors():
+        current = store.current([(subject_id.bytes, scope)]).get((subject_id.bytes, scope))
+        found = [key for key in store.kids_of(subject_id.bytes) if key.scope == scope]
+    return KeysOf(current, tuple(key for key in found if current is None or key.kid != current.kid))
+
+
+def replace_key(work: Work, subject_id: UUID, scope: str) -> WrappedKey:
+    """A new current key of the scope, durable; the one before is retired. The caller holds the subject alone."""
+    keyring = work.service.keyring
+    with key_errors():
+        new = _made(keyring, subject_id, scope)
+        try:
+            work.service.keystore.replace(new)
+        except KekRetired:  # a rotation has begun; the new version is there already
+            keyring.refresh()
+            new = _made(keyring, subject_id, scope)
+            work.service.keystore.replace(new)
+    return new
+
+
+def _made(keyring: Keyring, subject_id: UUID, scope: str) -> WrappedKey:
+    wrapped, key = keyring.new_data_key(subject_id.bytes, scope)
+    key.wipe()
+    return wrapped
+
+
 def seal(work: Work, wrapped: WrappedKey, at: At, values: Mapping[int, Value]) -> bytes:
     """One container with a box for each value, under the subject's key and bound to its place."""
     keyring = work.service.keyring
@@ -208,6 +254,37 @@ def unseal(work: Work, decision: Decision, at: At, sealed: bytes) -> dict[int, A
     return {number: _decode(box) for number, box in opened.items()}
 
 
+def reseal(
+    work: Work, decision: Decision, wrapped: WrappedKey, items: Sequence[Resealing]
+) -> list[tuple[bytes, frozenset[int]] | None]:
+    """Each container as it is under another data key of its subject, and the numbers it holds; None for one of
+    which nothing would be left, or whose own key is destroyed.
+
+    Every box is opened, and those that a `Resealing` leaves out are not sealed again. The work owes an event for each
+    item about what it names. The old keys are fetched in one statement. Raises `Corrupt`, `KeysUnavailable`.
+    """
+    keyring = work.service.keyring
+    kids = dict.fromkeys(kid_of(item.sealed) for item in items)
+    old = dict(zip(kids, work.service.vault.by_kid.many(None, list(kids)), strict=True))
+    done: list[tuple[bytes, frozenset[int]] | None] = []
+    with key_errors(), ExitStack() as opened:
+        new = opened.enter_context(keyring.unwrap(wrapped))
+        keys = {kid: opened.enter_context(keyring.unwrap(found)) for kid, found in old.items() if found is not None}
+        for item in items:
+            wanted = numbers_in(item.sealed) - item.without
+            key = keys.get(kid_of(item.sealed))
+            if key is None or not wanted:
+                done.append(None)
+                continue
+            if not wanted <= decision.numbers:
+                raise AssertionError("a box outside its decision")
+            work.owe(item.about)
+            place = _place(keyring, item.at)
+            boxes = container.unseal(key, place, item.sealed, wanted)
+            done.append((container.seal(new, place, boxes), wanted))
+    return done
+
+
 def numbers_in(sealed: bytes) -> frozenset[int]:
     """The field numbers that the container says it holds."""
     with key_errors():
@@ -222,9 +299,15 @@ def kid_of(sealed: bytes) -> bytes:
         raise Corrupt from None
 
 
+def sealed_under(column: ColumnElement[Any], kids: Collection[bytes]) -> ColumnElement[bool]:
+    """Whether a column's container names one of these keys, as a condition: the kid is its bytes 4 to 11."""
+    return func.substr(column, 5, 8, type_=LargeBinary()).in_(kids)
+
+
 def _wrapped(work: Work, sealed: bytes) -> WrappedKey:
     found = work.fetch(work.service.vault.by_kid, kid_of(sealed))
     if found is None:
+        work.look_again()  # its subject's key may have been replaced since the row was read
         raise Erased("The key of this data has been destroyed")
     return found
 

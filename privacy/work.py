@@ -188,6 +188,11 @@ class Work:
             self._debts.add(None)
         return self._own().execute(statement)
 
+    def look_again(self) -> None:
+        """What was read may have been overtaken: run the call again by itself, if it is not already."""
+        if self._shared:
+            raise NeedsItsOwn
+
     @property
     def transaction(self) -> Transaction:
         """The transaction of one's own, for lookups of raw rows."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import Table, func, make_url, select, text
 
+from privacy.sequencer import Sequencer
 from privacy.tables import metadata
 from tests.postgres import Server
 from tests.world import World
@@ -138,3 +139,14 @@ def _contents(files: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
             yield file, file.read_bytes()
         except FileNotFoundError:  # PostgreSQL recycles its log while we look
             continue
+
+
+def fill_what_grows(world: World) -> None:
+    """A row at least in each table that only grows."""
+    subject = world.subject()
+    world.consent(subject)
+    world.restrict(subject)
+    Sequencer(world.service).catch_up()
+    run(world, "INSERT INTO audit_archives VALUES (1000000000, 1000000001, 1, 'nobody', 'nothing')")
+    run(world, "INSERT INTO erasure_ledger SELECT 1000000000, 1, root, 1 FROM audit_checkpoints")
+    run(world, "INSERT INTO life_events SELECT event_id, event_id, 'left', 1, 1, 'nobody' FROM audit_positions")
