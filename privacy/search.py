@@ -7,6 +7,7 @@ body only and in no event.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -14,10 +15,10 @@ from uuid import UUID
 from sqlalchemy import and_, literal_column, select
 
 from privacy import access, profile, records, subjects, vault
-from privacy.database import Lookup
+from privacy.database import Lookup, Row
 from privacy.errors import Invalid, NotInPurpose, Refused
 from privacy.facts import FACTS, facts_for, facts_of, with_facts
-from privacy.manifest import Field
+from privacy.manifest import Field, RecordType
 from privacy.plans import MINIMAL_LAW
 from privacy.tables import index_entries, uuid_of
 from privacy.tables import records as records_table
@@ -134,11 +135,8 @@ def _by_index(work: Work, type: str, name: str, value: str, purpose: str) -> lis
     if not field.lookup:
         raise Invalid(f"The field {name} is not declared for lookup", field=name)
     wanted = records.normalised(work, field, value)
-    token = records.token_of(work, type, field, wanted)
-    version = work.service.keyring.index.version
-    key = (declared.number(type, name), version, token, purpose, work.instant)
     hits = []
-    for row in work.fetch(_CANDIDATES, key):
+    for row in _candidates(work, record_type, field, wanted, purpose):
         subject_id, record_id = uuid_of(row[0]), uuid_of(row[1])
         facts = facts_of(row, 4, subject_id)
         decision: Decision | None
@@ -155,6 +153,19 @@ def _by_index(work: Work, type: str, name: str, value: str, purpose: str) -> lis
         else:
             work.audit("subject.searched", outcome="compared", subject=subject_id, record=record_id, purpose=purpose)
     return hits
+
+
+def _candidates(work: Work, record_type: RecordType, field: Field, wanted: str, purpose: str) -> Iterable[Row]:
+    """The records that may hold the value. While the index is renewed, under each version, the oldest first: what is
+    indexed anew between two looks is then found twice and never missed.
+    """
+    found: dict[UUID, Row] = {}
+    number = work.declared.number(record_type.name, field.name)
+    for version in reversed(work.service.keyring.index_versions):
+        token = records.token_of(work, record_type.name, field, wanted, version=version)
+        for row in work.fetch(_CANDIDATES, (number, version, token, purpose, work.instant)):
+            found[uuid_of(row[1])] = row
+    return found.values()
 
 
 def _matches(work: Work, decision: Decision, field: Field, at: At, sealed: bytes, wanted: str) -> bool:

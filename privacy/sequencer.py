@@ -206,12 +206,13 @@ class Sequencer:
         return None
 
     def _signed(self, transaction: Transaction, grown: tlog.Grown) -> Checkpointed:
-        """Sign, and keep the newest checkpoint of each minute."""
-        signer, instant = self._service.keyring.signer, self._service.instant()
-        text = tlog.Checkpoint(signer.name, grown.size, grown.root).text()
-        signed = tlog.sign_note(text, signer.name, signer.key_id, signer.sign(text.encode()))
-        lattice = self._service.lattice
-        note = str(signed if lattice is None else signed.signed(lattice.cosign(text)))
+        """Sign, with a key that is being replaced as well, and keep the newest checkpoint of each minute."""
+        signers, instant = self._service.keyring.signers, self._service.instant()
+        text = tlog.Checkpoint(signers[0].name, grown.size, grown.root).text()
+        signed = [tlog.Signature(one.name, one.key_id, one.sign(text.encode())) for one in signers]
+        if self._service.lattice is not None:
+            signed.append(self._service.lattice.cosign(text))
+        note = str(tlog.Note(text, ()).signed(*signed))
         this_minute = audit_checkpoints.c.at >= instant - instant % _MINUTE
         transaction.execute(delete(audit_checkpoints).where(this_minute, audit_checkpoints.c.cosigned.is_(False)))
         transaction.execute(
