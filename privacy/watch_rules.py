@@ -228,6 +228,33 @@ RECORD_MISMATCH: Final = Rule(
 )
 
 
+# What a job raises that fails again and again, or that has set items aside (`privacy.slots`, `privacy.job_runs`).
+JOB_FAILING: Final = Rule(
+    name="job-failing",
+    severity="high",
+    title=Title(zh="后台任务连续失败", en="A job fails again and again"),
+)
+JOB_ITEM_SET_ASIDE: Final = Rule(
+    name="job-item-set-aside",
+    severity="medium",
+    title=Title(zh="后台任务有项目被搁置", en="A job has set items aside"),
+)
+
+
+# What the watch over storage periods and holds raises (`privacy.retention_plans`, `privacy.holds`).
+RETENTION_OVERDUE: Final = Rule(
+    name="retention-overdue",
+    severity="high",
+    title=Title(zh="到期记录逾期未删除", en="Records past their end have not been removed"),
+)
+HOLD_REVIEW_DUE: Final = Rule(
+    name="hold-review-due",
+    severity="medium",
+    title=Title(zh="法律保全已到复核日期", en="A legal hold is due for review"),
+)
+_OF_JOBS: Final = (RECORD_MISMATCH, JOB_FAILING, JOB_ITEM_SET_ASIDE, RETENTION_OVERDUE, HOLD_REVIEW_DUE)
+
+
 class Review(_Part, frozen=True, kw_only=True):
     hours: Hours
 
@@ -242,7 +269,7 @@ class Rules(_Part, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def by_name(self) -> Mapping[str, Rule]:
-        return {rule.name: rule for rule in (*self.rules, RECORD_MISMATCH)}
+        return {rule.name: rule for rule in (*self.rules, *_OF_JOBS)}
 
 
 # What msgspec must know of the types is built here, by one thread: building it in two at once ends the process.

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.documents import problems
 from api.routing import Answer, Call, Endpoint
 from api.shapes import Health
-from privacy import alerts
+from privacy import alerts, job_runs
 from privacy.errors import PrivacyError
 
 router = APIRouter(tags=["health"], route_class=Endpoint)
@@ -36,12 +36,14 @@ def readyz(call: Call) -> Answer:
     responses=problems(400) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def metrics(call: Call) -> Answer:
-    """Counters of this process and gauges of the watch, for Prometheus. Labels hold no id and no value."""
+    """Counters of this process, gauges of the watch and of the jobs, for Prometheus. Labels hold no id and no value."""
     state = call.state_of_process
     try:
         state.metrics.watched(alerts.gauges(state.service.database))
+        state.metrics.jobs(job_runs.gauges(state.service.database, state.service.instant()))
     except PrivacyError:  # the counters of this process are worth having all the same
         state.metrics.watched(None)
+        state.metrics.jobs({})
     return Answer(state.metrics.text(), media_type=CONTENT_TYPE_LATEST.encode())
 
 
