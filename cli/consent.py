@@ -19,7 +19,7 @@ from cli.remote import calling
 from cli.terminal import Json, console, instant, moment, reporting, say, say_json, show, table
 from privacy.client import Consent
 from privacy.settings import Settings
-from privacy.steward import own_verifier
+from privacy.steward import own_verifiers
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -193,7 +193,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Whether a receipt is as it was signed, and by whom. Needs no service and no network."""
-    receipts.verify(file, key, as_json, own=lambda: own_verifier(Settings.from_environment()))
+    receipts.verify(file, key, as_json, own=lambda: own_verifiers(Settings.from_environment()))
 
 
 # --- for a person

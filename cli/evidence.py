@@ -19,7 +19,7 @@ from privacy.audit_verifier import Problem, Report, Unusable
 from privacy.audit_verifier import verify as verify_log
 from privacy.errors import Invalid
 from privacy.settings import Settings
-from privacy.steward import own_verifier, own_vkeys
+from privacy.steward import own_verifiers, own_vkeys
 
 Source = Annotated[
     str | None, typer.Argument(metavar="[BUNDLE|URL]", help="An export, a directory of tiles, or an address.")
@@ -79,10 +79,10 @@ def vkey(as_json: Json = False) -> None:
 
 
 def _own_key() -> str:
-    own = own_verifier(Settings.from_environment())
-    if own is None:
+    own = own_verifiers(Settings.from_environment())
+    if not own:
         raise typer.BadParameter("there is no deployment here: name the log's key", param_hint="--key")
-    return own.vkey
+    return own[0].vkey
 
 
 def _verify_here(vkey: str, older: list[str], witnesses: list[str] | tuple[str, ...]) -> Report:

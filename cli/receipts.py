@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,22 +42,23 @@ class Statement:
     withdrawn_at: str | None
 
 
-def verify(file: Path, key: str | None, as_json: bool, *, own: Callable[[], Verifier | None] = lambda: None) -> None:
-    """Exit status 0: intact, and signed with the key given, or else with `own()`, the deployment's. 1: not.
+def verify(file: Path, key: str | None, as_json: bool, *, own: Callable[[], Sequence[Verifier]] = tuple) -> None:
+    """Exit status 0: intact, and signed with the key given, or else with one of `own()`, the deployment's. 1: not.
 
     Without a key to compare with it is 0 too, with a warning: the document names its key by itself, so it has not
     been changed, but anybody could have made it. What it states is shown only when the signature holds. 2: the file
     or the key cannot be read.
     """
-    given = _verifier(key)
+    given = verifier_of(key)
     try:
         text = file.read_bytes()
     except OSError:
         raise typer.BadParameter("the file cannot be read", param_hint="FILE") from None
     with reporting(as_json):
-        trusted = given or own()
+        known = (given,) if given else own()
         document = parse(text)
-        found = verify_signature(document, trusted=trusted.public if trusted else None)
+        found = verify_signature(document, trusted=[one.public for one in known] or None)
+        trusted = next((one for one in known if one.public == found.public), None)
         statement = stated(document)
         answer = {
             "intact": True,
@@ -75,7 +76,7 @@ def stated(document: Mapping[str, object]) -> Statement:
     return _kantara(document) if "consentReceiptID" in document else _dpv(document)
 
 
-def _verifier(key: str | None) -> Verifier | None:
+def verifier_of(key: str | None) -> Verifier | None:
     if key is None:
         return None
     try:
@@ -278,7 +279,7 @@ _UNKNOWN: Final = (
 
 
 def _render(statement: Statement, found: Verified, trusted: Verifier | None) -> None:
-    second = _is_english()
+    second = is_english()
     values: dict[str, object] = {name: getattr(statement, name) for name in Statement.__dataclass_fields__}
     values["state"] = _SAID[statement.state][second]
     values["signed_at"] = found.created
@@ -307,7 +308,7 @@ def _did(found: Verified) -> str:
     return verification_method(found.public).partition("#")[0]
 
 
-def _is_english() -> bool:
+def is_english() -> bool:
     """The language of the terminal: LC_ALL, LC_MESSAGES and LANG, in the order of POSIX."""
     said = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
     return not said.startswith("zh")

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NoReturn, cast
@@ -86,8 +86,8 @@ def sign(document: Mapping[str, object], signer: Signer, *, created: datetime) -
     return {**document, "proof": options | {"proofValue": "z" + base58(signature)}}
 
 
-def verify(document: Mapping[str, object], *, trusted: bytes | None) -> Verified:
-    """Who signed the document, and when. `trusted` is the public key known from elsewhere, 32 bytes.
+def verify(document: Mapping[str, object], *, trusted: Collection[bytes] | None) -> Verified:
+    """Who signed the document, and when. `trusted`: the public keys known from elsewhere, 32 bytes each.
 
     With None the key is the one that the document names: nothing was changed since it was signed, but by whom it
     was signed is not known. Raises SignatureInvalid, for what was read from a file as for any other mapping; read
@@ -112,7 +112,7 @@ def verify(document: Mapping[str, object], *, trusted: bytes | None) -> Verified
         ) from None
     if not is_signed(public, hashed, signature):
         raise SignatureInvalid("The document was changed after it was signed", zh="文件在签名后被更改")
-    if trusted is not None and public != trusted:
+    if trusted is not None and public not in trusted:
         raise SignatureInvalid(
             "The document was signed with another key than the one that was given", zh="文件不是用所给的密钥签名的"
         )

@@ -219,14 +219,14 @@ def test_a_receipt_verifies_offline_and_no_field_of_it_can_be_changed(
     assert answer.status_code == 200, answer.text
     receipt = parse(answer.content)
     trusted = world.service.keyring.signer.public
-    assert verify(receipt, trusted=trusted).public == trusted
+    assert verify(receipt, trusted=[trusted]).public == trusted
     assert subject in answer.text
     assert PERSON["phone"] not in answer.text
     changed = list(_changed(receipt))
     assert len(changed) > (60 if form == "dpv" else 25)
     for other in changed:
         with pytest.raises(SignatureInvalid):
-            verify(other, trusted=trusted)
+            verify(other, trusted=[trusted])
 
 
 def test_a_receipt_says_what_the_consent_has_come_to(platform: httpx.Client) -> None:

@@ -150,6 +150,12 @@ def test_a_receipt_verifies_with_the_deployments_own_key(run: Run, subject: str,
     assert "trusted key" in run("consent", "verify", str(receipt)).stdout
 
 
+def test_a_receipt_verifies_after_the_signing_key_was_rotated(run: Run, world: World, receipt: Path) -> None:
+    world.service.keyring.new_version("signing")
+    found = answer(run("consent", "verify", str(receipt), "--json"))
+    assert (found["intact"], found["trusted"]) == (True, True)
+
+
 def test_a_receipt_verifies_where_there_is_no_deployment_with_the_published_key(
     run: Run, world: World, receipt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -325,7 +325,7 @@ def run(file: Path, *options: str, own: VerifierKey | None = None, lang: str = "
         key: Annotated[str | None, typer.Option()] = None,
         as_json: Annotated[bool, typer.Option("--json")] = False,
     ) -> None:
-        commands.verify(file, key, as_json, own=lambda: own)
+        commands.verify(file, key, as_json, own=lambda: [own] if own else [])
 
     return CliRunner().invoke(app, [str(file), *options], env={"LANG": lang, "LC_ALL": "", "LC_MESSAGES": ""})
 
