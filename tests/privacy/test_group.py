@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
@@ -237,3 +239,28 @@ def test_a_store_waits_for_an_erasure_of_its_subject_and_then_stores_nothing(wor
             work.audit("subject.erased", subject=subject_id)
         assert errors_of(outcome.result(timeout=30)) == ["erased"]
     assert len(world.events(action="record.stored", outcome="done")) == 1
+
+
+def test_who_has_held_the_database_for_long_lets_the_others_go_first(world: World) -> None:
+    """On SQLite one writes at a time: the long transactions of a sweep must not shut out the short ones of requests."""
+    database = world.service.database
+    begun, order = threading.Event(), list[str]()
+
+    def work_long() -> None:
+        with database.borrow() as lane:
+            for _ in range(8):
+                with lane.transaction():
+                    begun.set()
+                    time.sleep(0.05)
+                    order.append("long")
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(work_long)
+        assert begun.wait(10)
+        with database.borrow() as lane:
+            for _ in range(10):
+                with lane.transaction():
+                    order.append("short")
+        running.result()
+    assert order[: order.index("short") + 10].count("long") <= 2
+    assert order[-1] == "long"
