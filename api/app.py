@@ -23,7 +23,23 @@ from api.documents import describe
 from api.errors import MEDIA_TYPE, TITLES_ZH, TYPE_PREFIX
 from api.limits import Limiter
 from api.metrics import Metrics
-from api.routes import audit, consents, declared, evidence, exposure, health, records, standing, subjects, watching
+from api.routes import (
+    audit,
+    consents,
+    declared,
+    erasures,
+    evidence,
+    exposure,
+    health,
+    holds,
+    jobs,
+    keys,
+    records,
+    retention,
+    standing,
+    subjects,
+    watching,
+)
 from api.routing import Endpoint, State, language_of
 from privacy import ids
 from privacy.group import Group
@@ -72,7 +88,11 @@ def create_app(service: Steward) -> FastAPI:
         ThreadPoolExecutor(1, "door"),
         lru_cache(maxsize=4096)(service.origin_of),  # callers are few, and each request would hash
     )
-    for part in (records, subjects, consents, standing, health, declared, audit, evidence, exposure, watching):
+    everything = (
+        *(records, subjects, consents, standing, health, declared),
+        *(audit, evidence, exposure, watching, jobs, erasures, holds, retention, keys),
+    )
+    for part in everything:
         app.router.routes.extend(part.router.routes)
     app.hot = [route for route in records.router.routes if isinstance(route, Endpoint) and route.is_async]
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to replace it

@@ -9,7 +9,22 @@ import os
 
 import typer
 
-from cli import audit, consent, exposure, manifest, notice, principal, subject, witness
+from cli import (
+    audit,
+    backup,
+    consent,
+    erasure,
+    exposure,
+    hold,
+    jobs,
+    keys,
+    manifest,
+    notice,
+    principal,
+    retention,
+    subject,
+    witness,
+)
 from cli.demo import demo
 from cli.deployment import doctor, init
 from cli.processes import forbid_dumps
@@ -41,7 +56,13 @@ app.add_typer(subject.app, name="subject")
 app.add_typer(consent.app, name="consent")
 audit.app.command("exposure")(exposure.ask)
 app.add_typer(audit.app, name="audit")
+app.add_typer(erasure.app, name="erasure")
+app.add_typer(retention.app, name="retention")
+app.add_typer(hold.app, name="hold")
 app.add_typer(witness.app, name="witness")
+app.add_typer(backup.app, name="backup")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 app.command()(demo)
 app.command()(doctor)
 

@@ -32,10 +32,12 @@ from privacy.client_shapes import (
     Choice,
     Consent,
     Decision,
+    Erasure,
     Event,
     EventCount,
     Health,
     Hit,
+    LifeEvent,
     NewRecord,
     Notice,
     NoticeText,
@@ -68,9 +70,10 @@ from privacy.client_wire import (
 from privacy.errors import PrivacyError
 
 __all__ = [
-    "Access", "AccessSummary", "Choice", "Consent", "Decision", "Event", "EventCount", "Health", "Hit", "Json",
-    "NewRecord", "Notice", "NoticeText", "OfRecord", "OfSubject", "PrivacyClient", "PublishedNotice", "Purpose",
-    "Record", "Refusal", "Standing", "StoredRecord", "Subject", "Value", "Withheld",
+    "Access", "AccessSummary", "Choice", "Consent", "Decision", "Erasure", "Event", "EventCount", "Health",
+    "Hit", "Json", "LifeEvent", "NewRecord", "Notice", "NoticeText", "OfRecord", "OfSubject", "PrivacyClient",
+    "PublishedNotice", "Purpose", "Record", "Refusal", "Standing", "StoredRecord", "Subject", "Value",
+    "Withheld",
 ]  # fmt: skip
 
 Language = Literal["zh", "en"]
@@ -417,6 +420,41 @@ class PrivacyClient:
 
     def _stand(self, subject_id: str | UUID, what: str, body: Mapping[str, Value]) -> Standing:
         return Standing.from_json(self._wire.change("POST", f"{_of(subject_id)}/{what}", body))
+
+    # --- the end of a life
+
+    def record_life_event(self, subject_id: str | UUID, event: str, *, at: datetime | None = None) -> LifeEvent:
+        """Say that something happened which storage periods count from: "last-activity", or what the manifest names.
+
+        `at`: when, if not now. The records held for those purposes end accordingly, at once.
+        """
+        return LifeEvent.from_json(
+            self._wire.change("POST", f"{_of(subject_id)}/events", known({"event": event, "at": at}))
+        )
+
+    def erase(
+        self,
+        subject_id: str | UUID,
+        *,
+        types: Sequence[str] = (),
+        purposes: Sequence[str] = (),
+        fields: Sequence[str] = (),
+        reason: str = "request",
+    ) -> Erasure:
+        """Erase the subject, or what any of the three names (`fields` as "type.field").
+
+        What a legal hold or a statutory period keeps is restricted, and goes by itself when that ends.
+        """
+        body = {"types": list(types), "purposes": list(purposes), "fields": list(fields), "reason": reason}
+        return Erasure.from_json(self._wire.change("POST", f"{_of(subject_id)}/erasures", body))
+
+    def erasures(self, subject_id: str | UUID) -> list[Erasure]:
+        """The erasures of a subject, the oldest first; of an erased one too."""
+        return [Erasure.from_json(item) for item in self._wire.pages(f"{_of(subject_id)}/erasures", {})]
+
+    def erasure_certificate(self, erasure_id: str | UUID) -> dict[str, Json]:
+        """The signed certificate, to be kept as it is. Raises NotFound while nothing has been erased."""
+        return self._wire.get(f"/v1/erasures/{segment(str(erasure_id))}/certificate", {})
 
     # --- the service itself
 

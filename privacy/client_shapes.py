@@ -325,6 +325,61 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class LifeEvent:
+    """An event that storage periods count from; `records`: how many records end at another time by it."""
+
+    id: str
+    subject_id: str
+    event: str
+    at: datetime
+    purposes: tuple[str, ...]
+    records: int
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            id=text(item, "id"),
+            subject_id=text(item, "subject_id"),
+            event=text(item, "event"),
+            at=moment(item, "at"),
+            purposes=texts(item, "purposes"),
+            records=number(item, "records"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """An erasure as it stands: `done`, `restricted` where `kept` says what stays and why, or on its way.
+
+    `scope` is empty for all of the subject. `is_certified`: there is a signed certificate of what is gone.
+    """
+
+    id: str
+    subject_id: str
+    state: str
+    reason: str
+    scope: Mapping[str, Json]
+    asked_at: datetime
+    done_at: datetime | None
+    kept: tuple[Item, ...]
+    is_certified: bool
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            id=text(item, "id"),
+            subject_id=text(item, "subject_id"),
+            state=text(item, "state"),
+            reason=text(item, "reason"),
+            scope=mapping(item.get("scope")),
+            asked_at=moment(item, "asked_at"),
+            done_at=maybe_moment(item, "done_at"),
+            kept=tuple(objects(item, "kept")),
+            is_certified=item.get("is_certified") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedNotice:
     """A notice without its texts. `material` names purposes whose earlier consents it made stale by itself."""
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
+from sqlalchemy import update
 
-from privacy import alerts, consent, notifications, records, watch_rules
+from privacy import alerts, consent, erasure, ids, job_runs, notifications, records, rotations, slots, watch_rules
+from privacy.schedules import Every
 from privacy.sequencer import Sequencer
-from tests.world import PERSON, World
+from privacy.tables import rotations as rotations_table
+from tests.privacy.kept import declare, hold
+from tests.world import MANIFEST, PERSON, World
 
 OPEN: Final = frozenset(
     {
@@ -27,7 +32,7 @@ OPEN: Final = frozenset(
 
 @dataclass(frozen=True)
 class Ask:
-    """One request. `roles` may send it; `status` is what they get."""
+    """One request. `roles` may send it; `status` is what they get, `again` what whoever comes second gets."""
 
     method: str
     template: str
@@ -37,6 +42,7 @@ class Ask:
     json: Any = None
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    again: int | None = None
 
     def send(self, http: httpx.Client, **headers: str) -> httpx.Response:
         return http.request(
@@ -151,7 +157,57 @@ def asks(world: World) -> list[Ask]:
         ),
         *_watched(world),
         *_evidence(world, stored.id),
+        *_jobs(world),
+        *_erasures(world),
+        *_retained(world),
+        *_keys(world),
         Ask("GET", "/metrics", "/metrics", _ALL),
+    ]
+
+
+def _keys(world: World) -> list[Ask]:
+    """Three signing keys that were replaced: to be asked for, to be confirmed, to be withdrawn."""
+    review, keyring = frozenset({"operator", "auditor", "admin"}), world.service.keyring
+    admin = frozenset({"admin"})
+    replaced = [keyring.new_version("signing") - 1 for _ in range(3)]
+    with world.service.begin() as work:
+        work.execute(update(rotations_table).values(state="stopped"))
+        waiting = [
+            rotations.ask_destruction(work, rotations.Kind.SIGNING, version, reason="x").id for version in replaced[1:]
+        ]
+        work.paid()
+    of, one = "/v1/keys/destructions", "/v1/keys/destructions/{confirmation_id}"
+    asked = {"kind": "signing", "version": replaced[0], "reason": "x"}
+    confirm, withdraw = f"{one}/confirm", f"{one}/withdraw"
+    return [
+        Ask("GET", "/v1/keys", "/v1/keys", review),
+        Ask("GET", "/v1/keys/rotations", "/v1/keys/rotations", review),
+        Ask("POST", "/v1/keys/rotations", "/v1/keys/rotations", admin, 201, {"kind": "index"}),
+        Ask("GET", of, of, review),
+        Ask("POST", of, of, admin, 201, asked),
+        Ask("POST", confirm, confirm.format(confirmation_id=waiting[0]), _MARKERS, again=409),
+        Ask("POST", withdraw, withdraw.format(confirmation_id=waiting[1]), _MARKERS, again=409),
+    ]
+
+
+def _retained(world: World) -> list[Ask]:
+    """Under a manifest that counts a period from an event; a hold on a subject that nothing else is asked of."""
+    counted = "keep: P10Y\n    keep_from: {event: account-closed, at_most: P12Y}\n"
+    declare(world, MANIFEST.replace("keep: P10Y\n", counted))
+    subject, review = world.subject(), frozenset({"operator", "auditor", "admin"})
+    new = {"kind": "subject", "subject_id": str(subject), "reference": "x", "reason": "x"}
+    new["review_at"] = "2999-01-01T00:00:00Z"
+    placed, one = hold(world, subject_id=subject).id, "/v1/holds/{hold_id}"
+    events = "/v1/subjects/{subject_id}/events"
+    return [
+        Ask("GET", "/v1/retention/plan", "/v1/retention/plan", review),
+        Ask("POST", "/v1/retention/runs", "/v1/retention/runs", _MARKERS, params={"dry_run": "false"}),
+        Ask("GET", "/v1/retention/runs", "/v1/retention/runs", review),
+        Ask("POST", events, events.format(subject_id=subject), _DESKS, 201, {"event": "account-closed"}),
+        Ask("POST", "/v1/holds", "/v1/holds", _MARKERS, 201, new),
+        Ask("GET", "/v1/holds", "/v1/holds", _MARKERS),
+        Ask("GET", one, one.format(hold_id=placed), _MARKERS),
+        Ask("POST", f"{one}/lift", f"{one}/lift".format(hold_id=placed), _MARKERS, 200, {"reason": "x"}, again=409),
     ]
 
 
@@ -176,6 +232,38 @@ def _watched(world: World) -> list[Ask]:
             _MARKERS,
             204,
         ),
+    ]
+
+
+def _jobs(world: World) -> list[Ask]:
+    """A job that nobody runs, and an item that it has set aside."""
+    review, one = frozenset({"operator", "auditor", "admin"}), "/v1/jobs/{job}"
+    item = ids.new()
+    with world.service.begin() as work:
+        slots.register(work, {"watch": Every(timedelta(seconds=30))})
+        for _ in range(job_runs.MOST_FAILURES):
+            job_runs.failed_item(work, "watch", item, "internal")
+    retry = f"/v1/jobs/watch/set-aside/{item}/retry"
+    return [
+        Ask("GET", "/v1/jobs", "/v1/jobs", review),
+        Ask("GET", f"{one}/runs", "/v1/jobs/watch/runs", review),
+        Ask("POST", f"{one}/run", "/v1/jobs/watch/run", _MARKERS, 202),
+        Ask("GET", f"{one}/set-aside", "/v1/jobs/watch/set-aside", review),
+        Ask("POST", f"{one}/set-aside/{{item}}/retry", retry, _MARKERS, 204),
+    ]
+
+
+def _erasures(world: World) -> list[Ask]:
+    """An erasure for each who may ask for one: of a type that there is nothing of, so it may be asked for again."""
+    subject, askers = world.subject(), frozenset({"platform", "operator", "admin"})
+    done = erasure.erase(world.service, subject, types=["member"])
+    of, everybody = "/v1/subjects/{subject_id}/erasures", askers | {"auditor"}
+    one = "/v1/erasures/{erasure_id}"
+    return [
+        Ask("POST", of, of.format(subject_id=subject), askers, 201, {"types": ["member"]}),
+        Ask("GET", of, of.format(subject_id=subject), everybody),
+        Ask("GET", one, one.format(erasure_id=done.id), everybody),
+        Ask("GET", f"{one}/certificate", f"{one}/certificate".format(erasure_id=done.id), everybody),
     ]
 
 

@@ -117,13 +117,15 @@ def _well_formed(number: int) -> str:
 
 def test_each_role_gets_its_own_routes_and_no_others(served: Threaded, world: World) -> None:
     # Broken by hand: `work.require` taken out of `audit.events`, of `consent.listed` and of `subjects.create`.
-    everything = asks(world)
+    everything, done = asks(world), set[str]()
     for role in ("auditor", "admin", "operator", "platform"):
         with served.http(world.keys[role]) as http:
             for ask in everything:
                 response = ask.send(http)
                 if role in ask.roles:
-                    assert response.status_code == ask.status, (role, ask.method, ask.template, response.text)
+                    status = ask.again if ask.again and ask.path in done else ask.status
+                    assert response.status_code == status, (role, ask.method, ask.template, response.text)
+                    done.add(ask.path)
                 elif "batch" in ask.path:
                     # each item of a batch is refused by itself
                     assert response.status_code == 200

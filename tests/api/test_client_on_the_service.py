@@ -53,6 +53,7 @@ def test_the_client_drives_every_route(world: World) -> None:
             _declared(platform)
             _events(auditor, subject, stored)
             _refusals(platform, desk, auditor, stored)
+            _the_end(platform, operator, subject)
         _keys(server.url, world)
 
 
@@ -98,6 +99,18 @@ def _records(platform: PrivacyClient, desk: PrivacyClient, subject: str) -> Stor
     with pytest.raises(errors.NotFound):
         platform.delete(gone.id)
     return changed
+
+
+def _the_end(platform: PrivacyClient, operator: PrivacyClient, subject: str) -> None:
+    part = operator.erase(subject, fields=["member.phone"], reason="no-longer-needed")
+    assert (part.state, part.scope["fields"], part.is_certified) == ("done", ["member.phone"], True)
+    whole = platform.erase(subject)
+    assert (whole.subject_id, whole.reason, whole.kept) == (subject, "request", ())
+    assert operator.erasures(subject) == [part, whole]
+    certificate = operator.erasure_certificate(whole.id)
+    assert (certificate["id"], certificate["extent"]) == (whole.id, "whole")
+    with pytest.raises(errors.Undeclared):
+        platform.record_life_event(platform.create_subject().id, "last-activity")
 
 
 def _decisions(desk: PrivacyClient, subject: str) -> None:

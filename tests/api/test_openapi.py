@@ -117,9 +117,10 @@ def test_no_personal_value_has_a_place_in_a_url(served: Threaded) -> None:
     known = {
         "subject_id", "record_id", "purpose", "type", "fields", "limit", "cursor", "history", "at", "recipient",
         "consent_id", "format", "event", "position", "event_id", "old", "new", "path", "alert_id", "month", "state",
-        "version", "language", "task_id", "notification_id",
+        "version", "language", "task_id", "notification_id", "erasure_id",
+            "hold_id", "dry_run", "all",
         "subject", "actor", "role", "field", "basis", "action", "outcome", "since", "until", "request_id", "key_id",
-        "origin", "by", "Idempotency-Key", "If-Match",
+        "origin", "by", "Idempotency-Key", "If-Match", "job", "item", "confirmation_id",
     }  # fmt: skip
     for path, method, operation in _operations(_document(served)):
         assert {parameter["name"] for parameter in operation.get("parameters", [])} <= known, f"{method} {path}"

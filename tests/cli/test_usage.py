@@ -19,6 +19,8 @@ WRONG = (
     ("manifest", "check"),
     ("subject", "search", "--type", "member", "--field", "phone", "13800138000"),
     ("demo", "--subjects", "0"),
+    ("backup", "create"),
+    ("backup", "drill", "folder"),
 )
 
 
