@@ -1,6 +1,7 @@
 """`python -m bench`: what the service can do, measured beside what nobody could do better.
 
-`python -m bench vault --help` and `python -m bench audit --help` show what can be chosen.
+`python -m bench vault --help`, `python -m bench audit --help` and `python -m bench lifecycle --help` show what can be
+chosen.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import audit, report, vault
+from bench import audit, lifecycle, report, vault
 from bench.report import BESIDE, Plan
 
 _DEFAULT = Plan()
+_OTHERS = {"audit": audit.main, "lifecycle": lifecycle.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] == "audit":
-        return audit.main(arguments[1:])
+    if arguments and arguments[0] in _OTHERS:
+        return _OTHERS[arguments[0]](arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the service beside its floors.")
-    parser.add_argument("subject", nargs="?", choices=("vault", "audit"), default="vault", help="what to measure")
+    parser.add_argument("subject", nargs="?", choices=("vault", *_OTHERS), default="vault", help="what to measure")
     parser.add_argument("--seconds", type=float, default=_DEFAULT.seconds, help="of each measurement")
     parser.add_argument("--turns", type=int, default=_DEFAULT.turns, help="how often each is repeated")
     parser.add_argument("--people", type=int, default=_DEFAULT.people, help="subjects stored beforehand")
