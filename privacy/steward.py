@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from threading import Lock
 
@@ -75,16 +75,17 @@ class Steward:
         Raises `Unavailable`, `Invalid`.
         """
         root = open_root(settings.kms, settings.home)
-        store = KeyStore.open(settings.keystore_url)
-        database = open_database(settings.database_url)
-        migrate(database)
-        service = cls(settings, database, store, root, clock)
-        service.reload()
-        try:
-            erasure_ledger.reconcile(service)
-        except BaseException:  # what a backup brought back must not be served
-            service.close()
-            raise
+        with ExitStack() as unless_opened:
+            store = KeyStore.open(settings.keystore_url)
+            unless_opened.callback(store.close)
+            database = open_database(settings.database_url)
+            unless_opened.callback(database.close)
+            migrate(database)
+            service = cls(settings, database, store, root, clock)
+            unless_opened.callback(service.keyring.close)
+            service.reload()
+            erasure_ledger.reconcile(service)  # what a backup brought back must not be served
+            unless_opened.pop_all()
         return service
 
     @classmethod

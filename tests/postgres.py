@@ -79,6 +79,11 @@ class Server:
         """Ends the connections to the database `name` and removes it; removing it again is no error."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def end_connections(self, name: str) -> None:
+        """Ends the connections to the database `name`, and waits until they have ended."""
+        statement = sql.SQL("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {}")
+        self._execute(statement.format(sql.Literal(name)))
+
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(_conninfo(self._admin), autocommit=True, connect_timeout=10) as connection:
             connection.execute(statement)

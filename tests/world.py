@@ -271,8 +271,8 @@ class Worlds:
         copied = replace(
             settings,
             home=home,
-            database_url=databases.copy(settings.database_url),
-            keystore_url=databases.copy(settings.keystore_url),
+            database_url=databases.copy(settings.database_url, is_final=True),
+            keystore_url=databases.copy(settings.keystore_url, is_final=True),
         )
         clock = Clock()
         service = Steward(

@@ -104,7 +104,7 @@ def test_neither_schema_has_a_place_for_the_other() -> None:
     assert not {column.name for table in metadata.tables.values() for column in table.columns} & {"wrapped", "kek"}
     parts = (keys.metadata, keys.postgresql_only, keys.sqlite_only)
     assert {column.name for part in parts for table in part.tables.values() for column in table.columns} == {
-        "id", "deployment", "min_encryption_version", "created_at", "revision",
+        "id", "deployment", "min_encryption_version", "created_at", "revision", "era",
         "kind", "version", "wrapped", "public", "state", "retired_at",
         "kid", "subject", "owner", "scope", "retired", "kek", "shard", "slot",
         "destroyed_at", "number", "mark", "at",
