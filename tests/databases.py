@@ -65,7 +65,7 @@ class Databases(ABC):
     def _create(self, name: str) -> str: ...
 
     @abstractmethod
-    def _copy(self, template: str, name: str, *, is_final: bool) -> str: ...
+    def _copy(self, template: str, name: str, *, is_final: bool = False) -> str: ...
 
     @abstractmethod
     def _drop(self, name: str) -> None: ...
@@ -81,7 +81,7 @@ class SqliteDatabases(Databases):
     def _create(self, name: str) -> str:
         return f"sqlite:///{self._file(name)}"
 
-    def _copy(self, template: str, name: str, *, is_final: bool) -> str:
+    def _copy(self, template: str, name: str, *, is_final: bool = False) -> str:
         source = self._file(template)
         with closing(sqlite3.connect(source)) as connection:
             # The copy takes the file only, so the log must be in it. Busy: a connection was left open.
@@ -122,7 +122,7 @@ class PostgresDatabases(Databases):
     def _create(self, name: str) -> str:
         return self._server.create_database(name)
 
-    def _copy(self, template: str, name: str, *, is_final: bool) -> str:
+    def _copy(self, template: str, name: str, *, is_final: bool = False) -> str:
         name = self._used_again(template) or self._made(template, name)
         if is_final:
             if template not in self._contents:

@@ -20,9 +20,10 @@ _LEAST: Final = 6  # bytes; what is shorter turns up by accident
 
 
 def rows(world: World, table: Table) -> list[Mapping[str, Any]]:
-    """Every row of a table of the data database."""
+    """Every row of a table of the data database, in the order of its primary key."""
+    statement = select(table).order_by(*table.primary_key.columns)
     with world.service.database.borrow() as lane, lane.transaction() as transaction:
-        return [dict(row._mapping) for row in transaction.execute(select(table))]
+        return [dict(row._mapping) for row in transaction.execute(statement)]
 
 
 def snapshot(

@@ -20,6 +20,7 @@ from tests.world import PERSON, World
 
 THREADS: Final = 8
 BLOCKED_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 20.0
 
 # Broken by hand: events written after the commit, in a transaction of their own; a group that takes
 # AuditUnavailable for an empty success; another error in its place; answers released before the commit, on each
@@ -88,6 +89,13 @@ class Callers:
             for thread in threads:
                 thread.join()
 
+    def wait_for_every_way(self, since: float) -> None:
+        """Until each was asked and answered after that instant; on a busy machine that may take a while."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while {seen.way for seen in list(self.seen) if seen.started >= since} != set(self.ways):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
     def _run(self, number: int) -> None:
         ways = list(self.ways.items())
         with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30) as http:
@@ -128,10 +136,11 @@ def test_while_the_audit_cannot_be_written_nothing_is_read_and_afterwards_all_is
         with broken(shared_world):
             blocked_from = time.monotonic()
             time.sleep(BLOCKED_SECONDS)
+            callers.wait_for_every_way(since=blocked_from)
             blocked_until = time.monotonic()
         time.sleep(0.1)
         mended = time.monotonic()
-        time.sleep(0.4)
+        callers.wait_for_every_way(since=mended)
     during = [seen for seen in callers.seen if blocked_from <= seen.started and seen.ended <= blocked_until]
     assert {seen.way for seen in during} == set(callers.ways)
     for seen in during:
