@@ -1,4 +1,4 @@
-"""`privacy manifest`: check, plan, apply and look at the declaration, as with any infrastructure as code."""
+"""`privacy manifest`: suggest, check, plan, apply and look at the declaration, as with any infrastructure as code."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from rich.markup import escape
 from rich.syntax import Syntax
 
 from cli.deployment import read
+from cli.suggest import suggest
 from cli.terminal import Json, console, moment, placed, reporting, say, service, show, table, working
 from privacy import audit, declaration, notices
 from privacy.declaration import Proposal
 from privacy.errors import Unavailable
 from privacy.manifest import Change, Demand, Manifest, Problem, parse
 
-app = typer.Typer(no_args_is_help=True, help="The organisation's declaration: check, plan, apply, look at it.")
+app = typer.Typer(no_args_is_help=True, help="The organisation's declaration: draft, check, plan, apply, look at it.")
 File = Annotated[Path, typer.Argument(help="The manifest, YAML.", metavar="FILE")]
+
+app.command()(suggest)
 
 _MARKS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 
