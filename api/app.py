@@ -36,6 +36,7 @@ from api.routes import (
     keys,
     records,
     retention,
+    scanning,
     standing,
     subjects,
     watching,
@@ -90,7 +91,7 @@ def create_app(service: Steward) -> FastAPI:
     )
     everything = (
         *(records, subjects, consents, standing, health, declared),
-        *(audit, evidence, exposure, watching, jobs, erasures, holds, retention, keys),
+        *(audit, evidence, exposure, watching, jobs, erasures, holds, retention, keys, scanning),
     )
     for part in everything:
         app.router.routes.extend(part.router.routes)

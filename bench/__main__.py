@@ -1,7 +1,6 @@
 """`python -m bench`: what the service can do, measured beside what nobody could do better.
 
-`python -m bench vault --help`, `python -m bench audit --help` and `python -m bench lifecycle --help` show what can be
-chosen.
+`python -m bench vault --help`, and the same of `audit`, `lifecycle` and `detection`, show what can be chosen.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import audit, lifecycle, report, vault
+from bench import audit, detection, lifecycle, report, vault
 from bench.report import BESIDE, Plan
 
 _DEFAULT = Plan()
-_OTHERS = {"audit": audit.main, "lifecycle": lifecycle.main}
+_OTHERS = {"audit": audit.main, "lifecycle": lifecycle.main, "detection": detection.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,6 +28,7 @@ from cli import (
 from cli.demo import demo
 from cli.deployment import doctor, init
 from cli.processes import forbid_dumps
+from cli.scan import scan
 from cli.serving import serve
 
 app = typer.Typer(
@@ -63,6 +64,7 @@ app.add_typer(witness.app, name="witness")
 app.add_typer(backup.app, name="backup")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.command()(scan)
 app.command()(demo)
 app.command()(doctor)
 

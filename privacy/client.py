@@ -35,6 +35,7 @@ from privacy.client_shapes import (
     Erasure,
     Event,
     EventCount,
+    Finding,
     Health,
     Hit,
     LifeEvent,
@@ -46,7 +47,11 @@ from privacy.client_shapes import (
     PublishedNotice,
     Purpose,
     Record,
+    RedactedText,
+    Redaction,
     Refusal,
+    Scan,
+    ScannedText,
     Standing,
     StoredRecord,
     Subject,
@@ -70,10 +75,10 @@ from privacy.client_wire import (
 from privacy.errors import PrivacyError
 
 __all__ = [
-    "Access", "AccessSummary", "Choice", "Consent", "Decision", "Erasure", "Event", "EventCount", "Health",
-    "Hit", "Json", "LifeEvent", "NewRecord", "Notice", "NoticeText", "OfRecord", "OfSubject", "PrivacyClient",
-    "PublishedNotice", "Purpose", "Record", "Refusal", "Standing", "StoredRecord", "Subject", "Value",
-    "Withheld",
+    "Access", "AccessSummary", "Choice", "Consent", "Decision", "Erasure", "Event", "EventCount", "Finding",
+    "Health", "Hit", "Json", "LifeEvent", "NewRecord", "Notice", "NoticeText", "OfRecord", "OfSubject",
+    "PrivacyClient", "PublishedNotice", "Purpose", "Record", "RedactedText", "Redaction", "Refusal", "Scan",
+    "ScannedText", "Standing", "StoredRecord", "Subject", "Value", "Withheld",
 ]  # fmt: skip
 
 Language = Literal["zh", "en"]
@@ -456,6 +461,32 @@ class PrivacyClient:
         """The signed certificate, to be kept as it is. Raises NotFound while nothing has been erased."""
         return self._wire.get(f"/v1/erasures/{segment(str(erasure_id))}/certificate", {})
 
+    # --- texts of one's own
+
+    def scan(self, texts: str | Sequence[str], *, languages: Sequence[str] | None = None) -> Scan:
+        """What is personal in a text, or in each of up to 100; the service keeps nothing of them."""
+        body: dict[str, Value] = {"texts": listed(texts)}
+        return Scan.from_json(self._wire.ask("/v1/scan", body | known({"languages": _names(languages)})))
+
+    def redact(
+        self,
+        texts: str | Sequence[str],
+        *,
+        how: Literal["replace", "mask", "hash", "pseudonym"] = "replace",
+        keep: Sequence[str] = (),
+        languages: Sequence[str] | None = None,
+        subject_id: str | UUID | None = None,
+        purpose: str | None = None,
+    ) -> Redaction:
+        """The texts without what is personal in them, which makes them de-identified and not anonymous.
+
+        `keep` names levels ("L2") and entities that stay. A "pseudonym" is the same for the same value of one subject
+        for one purpose, both of which it needs; a "hash" is the same everywhere.
+        """
+        body: dict[str, Value] = {"texts": listed(texts), "how": how, "keep": listed(keep)}
+        body |= known({"languages": _names(languages), "subject_id": _id(subject_id), "purpose": purpose})
+        return Redaction.from_json(self._wire.ask("/v1/redact", body))
+
     # --- the service itself
 
     def events(self, **filters: str | int | date | UUID | None) -> Iterator[Event]:
@@ -559,6 +590,10 @@ def _told(filters: Mapping[str, str | int | date | UUID | None]) -> dict[str, st
 
 def _id(id: str | UUID | None) -> str | None:
     return None if id is None else str(id)
+
+
+def _names(names: Sequence[str] | None) -> list[str] | None:
+    return None if names is None else listed(names)
 
 
 def _wanted(item: OfRecord | OfSubject) -> dict[str, Value]:

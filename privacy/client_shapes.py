@@ -116,23 +116,26 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """`levels` names the level, L1 to L4, of each field stored."""
+    """`levels` names each field's level, L1 to L4; `findings` what was found above it, or of another kind."""
 
     id: str
     type: str
     version: int
     expires_at: datetime
     levels: Mapping[str, str]
+    findings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, item: Item) -> Self:
         levels = mapping(item.get("levels"))
+        found = mapping(item.get("findings") or {})
         return cls(
             id=text(item, "id"),
             type=text(item, "type"),
             version=number(item, "version"),
             expires_at=moment(item, "expires_at"),
             levels={name: text(levels, name) for name in levels},
+            findings={name: texts(found, name) for name in found},
         )
 
 
@@ -585,3 +588,91 @@ class Purpose:
 @dataclass(frozen=True, slots=True)
 class Health:
     status: str
+
+
+# --- what is personal in texts
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something personal at `start` up to, without, `end`, in code points as Python counts; `why`: its evidence."""
+
+    start: int
+    end: int
+    entity: str
+    level: str
+    score: float
+    why: str
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        score = item.get("score")
+        if isinstance(score, bool) or not isinstance(score, int | float):
+            raise unknown_form()
+        start, end = number(item, "start"), number(item, "end")
+        return cls(start, end, text(item, "entity"), text(item, "level"), float(score), text(item, "why"))
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedText:
+    """What is in one text; `level` is the highest found, None when nothing was."""
+
+    findings: tuple[Finding, ...]
+    level: str | None
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(_findings(item, "findings"), maybe_text(item, "level"))
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """`items` in the order of the texts. `blind_to`: the entities that the service's mode cannot see."""
+
+    items: tuple[ScannedText, ...]
+    mode: str
+    blind_to: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        items = tuple(ScannedText.from_json(one) for one in objects(item, "items"))
+        return cls(items, text(item, "mode"), texts(item, "blind_to"))
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedText:
+    """A text without what was `redacted`; the findings' places are those of the text as it was sent."""
+
+    text: str = field(repr=False)
+    redacted: tuple[Finding, ...]
+    kept: tuple[Finding, ...]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(text(item, "text"), _findings(item, "redacted"), _findings(item, "kept"))
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """`items` in the order of the texts; `label` says in each language what they are now: de-identified."""
+
+    items: tuple[RedactedText, ...]
+    how: str
+    label: Mapping[str, str]
+    mode: str
+    blind_to: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        label = mapping(item.get("label"))
+        return cls(
+            items=tuple(RedactedText.from_json(one) for one in objects(item, "items")),
+            how=text(item, "how"),
+            label={language: text(label, language) for language in label},
+            mode=text(item, "mode"),
+            blind_to=texts(item, "blind_to"),
+        )
+
+
+def _findings(item: Item, name: str) -> tuple[Finding, ...]:
+    return tuple(Finding.from_json(one) for one in objects(item, name))

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final, Literal, get_args
 
 from privacy.errors import Invalid
+
+Detection = Literal["full", "patterns", "off"]
+_DETECTION: Final[tuple[Detection, ...]] = get_args(Detection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Settings:
     witness_key: str = ""  # its verifier key
     destroy_delay: timedelta = timedelta(days=7)  # between asking that a key be destroyed and doing it
     checkpoint_mldsa: bool = False  # whether checkpoints carry an ML-DSA-44 signature too
+    detection: Detection = "full"  # with the models, by patterns alone, or not at all
+    detection_workers: int = 2  # processes that analyse texts; none: a thread of this one does
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -48,6 +54,9 @@ class Settings:
         level = (env.get("PRIVACY_LOG_LEVEL") or "info").lower()
         if level not in {"debug", "info", "warning", "error"}:
             raise Invalid("PRIVACY_LOG_LEVEL must be debug, info, warning or error")
+        detection = next((one for one in _DETECTION if one == (env.get("PRIVACY_DETECTION") or "full").lower()), None)
+        if detection is None:
+            raise Invalid("PRIVACY_DETECTION must be full, patterns or off")
         return cls(
             home=home,
             database_url=env.get("PRIVACY_DATABASE_URL") or f"sqlite:///{home / 'data.db'}",
@@ -64,6 +73,8 @@ class Settings:
             witness_key=env.get("PRIVACY_WITNESS_KEY", ""),
             destroy_delay=timedelta(hours=number("DESTROY_DELAY_HOURS", 7 * 24, 1, 365 * 24)),
             checkpoint_mldsa=bool(number("CHECKPOINT_MLDSA", 0, 0, 1)),
+            detection=detection,
+            detection_workers=number("DETECTION_WORKERS", 2, 0, 64),
         )
 
     def __repr__(self) -> str:
