@@ -33,6 +33,8 @@ STATUS: Final[Mapping[type[PrivacyError], int]] = {
     errors.AnonymisedOnly: 403,
     errors.PurposeEnded: 403,
     errors.NotInPurpose: 403,
+    errors.FoundAboveLevel: 422,
+    errors.DetectionOff: 403,
     errors.NotFound: 404,
     errors.Erased: 410,
     errors.Conflict: 409,
@@ -85,6 +87,8 @@ TITLES_ZH: Final[Mapping[str, str]] = {
     "anonymised-only": "该目的只能接收匿名化数据",
     "purpose-ended": "该目的对此记录的保存期限已过",
     "not-in-purpose": "该目的未声明使用此内容",
+    "found-above-level": "内容超出该字段所声明的级别",
+    "detection-off": "本部署不检测文本",
     "not-found": "不存在",
     "erased": "该个人的数据已被删除",
     "conflict": "与已存储的内容冲突",
@@ -108,7 +112,7 @@ TITLES_ZH: Final[Mapping[str, str]] = {
 }
 
 # What of an error's context a caller may see: ids, declared names and counts.
-_SHOWN: Final = frozenset({"field", "version", "orphans", "errors", "needed", "until", "state", "holds"})
+_SHOWN: Final = frozenset({"field", "version", "orphans", "errors", "needed", "until", "state", "holds", "found"})
 
 
 def status_of(error: PrivacyError) -> int:

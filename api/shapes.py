@@ -280,13 +280,14 @@ class ReadRecord(BaseModel):
 
 
 class StoredShape(BaseModel):
-    """A record as its writer gets it back."""
+    """A record as its writer gets it back. `findings`: by field, what was found above its level or of another kind."""
 
     id: UUID
     type: str
     version: int
     expires_at: str
     levels: dict[str, str]
+    findings: dict[str, list[str]]
 
 
 class Problem(BaseModel):

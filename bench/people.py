@@ -15,7 +15,7 @@ from uuid import UUID
 
 from bench import load
 from bench.servers import ROOT, Where
-from privacy import declaration, manifest, principals, records, subjects
+from privacy import at_the_door, declaration, manifest, principals, records, subjects
 from privacy.group import Call, Failure
 from privacy.settings import Settings
 from privacy.steward import Steward
@@ -140,8 +140,9 @@ def settle(where: Where, people: int) -> Crowd:
         Settings(home=where.home, database_url=where.database_url, keystore_url=where.keystore_url)
     )
     try:
+        declared = manifest.parse(_MANIFEST.read_text(encoding="utf-8"), _MANIFEST.name)
         with service.begin() as work:
-            declaration.apply(work, manifest.parse(_MANIFEST.read_text(encoding="utf-8"), _MANIFEST.name))
+            declaration.apply(work, declared)
         with service.begin() as work:
             key = principals.add(work, "bench", role=Role.SERVICE, purposes=KEPT_FOR, types=(TYPE,)).key
         world = World(service, Clock(), {"bench": key})
@@ -149,15 +150,17 @@ def settle(where: Where, people: int) -> Crowd:
         choice = random.Random(people)
         # distinct, so that a search finds one
         phones = tuple(f"138{number:08}" for number in choice.sample(range(10**8), people))
-        stores = [_store(found, member(choice, phone)) for found, phone in zip(subject_ids, phones, strict=True)]
+        data = [member(choice, phone) for phone in phones]
+        analysed = at_the_door.analyse(service, at_the_door.wanted(declared, [(TYPE, one) for one in data]))
+        stores = [_store(found, one, analysed) for found, one in zip(subject_ids, data, strict=True)]
         record_ids: tuple[UUID, ...] = tuple(_done(world, stores))
         return Crowd(where, key, subject_ids, record_ids, phones)
     finally:
         service.close()
 
 
-def _store(subject_id: UUID, data: dict[str, str]) -> Call:
-    return lambda work: records.store(work, subject_id, type=TYPE, purposes=KEPT_FOR, data=data).id
+def _store(subject_id: UUID, data: dict[str, str], analysed: at_the_door.Analysed) -> Call:
+    return lambda work: records.store(work, subject_id, type=TYPE, purposes=KEPT_FOR, data=data, analysed=analysed).id
 
 
 def _done(world: World, calls: Sequence[Call]) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,7 +23,7 @@ from rich.table import Table
 from cli.deployment import address
 from cli.outcome import Report, Said
 from cli.people import IDENTITY, MARKETING, NEWSLETTER, PARTNER
-from cli.sample import ANALYST, COMMUNITY, DESK, UNDECLARED, Sample
+from cli.sample import ANALYST, COMMUNITY, DESK, LANGUAGES, QUALITY, UNDECLARED, Sample
 from cli.terminal import Json, console, reporting, say, service, show, table
 from privacy import principals
 from privacy.errors import Conflict, Invalid, Unauthenticated, Unavailable
@@ -70,8 +70,9 @@ def demo(
                     report = sample.run(steps)
                 show(as_json, _json(report), lambda: _render(report))
             example = sample.first_subject()
+            spoken = [subject for language in LANGUAGES if (subject := sample.who_said_a_number(language)) is not None]
         if not as_json and example is not None and AUDITOR in held:
-            _say_what_to_try(where, held, example, file)
+            _say_what_to_try(where, held, example, spoken, file)
         if first_run:
             say("It runs until Ctrl-C.")
 
@@ -102,7 +103,7 @@ def _prepare(file: Path) -> list[str]:
 _GRANTS: Final[Mapping[str, tuple[Role, tuple[str, ...], tuple[str, ...]]]] = {
     COMMUNITY: (Role.SERVICE, ("membership", MARKETING, NEWSLETTER, PARTNER, IDENTITY), ("member",)),
     DESK: (Role.SERVICE, ("customer-service", "complaint-handling"), ("member", "interaction", "complaint")),
-    ANALYST: (Role.SERVICE, ("statistics",), ("member", "interaction")),
+    ANALYST: (Role.SERVICE, ("statistics", QUALITY), ("member", "interaction")),
     AUDITOR: (Role.AUDITOR, (), ()),
 }
 
@@ -287,7 +288,9 @@ def _refused(report: Report) -> Table:
     return made
 
 
-def _say_what_to_try(url: str, held: Mapping[str, str], subject: str, file: Path) -> None:
+def _say_what_to_try(url: str, held: Mapping[str, str], subject: str, spoken: Sequence[str], file: Path) -> None:
+    """`spoken`: subjects who said something personal to the desk."""
+
     def curl(path: str, key: str) -> str:
         return f"curl -s '{url}{path}' -H 'Authorization: Bearer {held[key]}'"
 
@@ -301,7 +304,19 @@ def _say_what_to_try(url: str, held: Mapping[str, str], subject: str, file: Path
     say("[dim]# the same member, for a purpose that nobody declared: refused, with the law[/dim]")
     say(escape(curl(f"{records}?purpose={UNDECLARED}&type=member", DESK)))
     say("")
-    say("[dim]# what the auditor sees: both are there[/dim]")
+    for number, caller in enumerate(spoken):
+        talks = f"/v1/subjects/{caller}/records?type=interaction&purpose="
+        say("[dim]# what a person said to the desk, in clear for customer service[/dim]")
+        say(escape(curl(f"{talks}customer-service", DESK)))
+        say("")
+        say("[dim]# the same for the analyst: what is personal in it is taken out[/dim]")
+        say(escape(curl(f"{talks}{QUALITY}", ANALYST)))
+        say("")
+        if number == 0:
+            say("[dim]# the log of it: which fields, and which of them redacted[/dim]")
+            say(escape(curl(f"/v1/audit/events?subject={caller}&limit=10", AUDITOR)))
+            say("")
+    say("[dim]# what the auditor sees of the member: both are there[/dim]")
     say(escape(curl(f"/v1/audit/events?subject={subject}&limit=10", AUDITOR)))
     say("")
     say(f"The service is at {escape(url)}, its interface described at {escape(url)}/openapi.json")

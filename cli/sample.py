@@ -3,7 +3,8 @@
 A community platform registers members, shows each the notice in their language, and records what they decide about
 each purpose; it keeps the identity number of those alone who consented to just that. An interaction desk finds
 callers by their telephone number, writes down what they said, and stops its own work for one who contests it.
-An analyst asks for people's records and gets none. Run again, they find what is there and add only what is missing.
+An analyst asks for people's records and gets none; what people said it gets without what is personal in it. Run
+again, they find what is there and add only what is missing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from privacy.errors import Conflict, ConsentMissing, NotFound, PrivacyError, Res
 COMMUNITY: Final = "demo-community"
 DESK: Final = "demo-desk"
 ANALYST: Final = "demo-analyst"
+QUALITY: Final = "service-quality"  # what the analyst may read, redacted
 UNDECLARED: Final = "credit-scoring"  # what nobody may have the data for
 MALL: Final = "partner-mall"  # another controller: it needs a consent of its own (PIPL 23)
 RESTRICTED: Final = 4  # the number of the person who contests what is held
@@ -34,6 +36,7 @@ _ANALYSED: Final = 25
 # What is asked on a page of its own, or must be (PIPL 14, 23, 29).
 _SEPARATE: Final = frozenset({IDENTITY, PARTNER})
 _TAGS: Final[Mapping[Language, str]] = {"zh": "zh-CN", "en": "en"}
+LANGUAGES: Final = tuple(_TAGS)
 # Whether it is a complaint -> for what purpose, and as which record type, the desk keeps what was said.
 _KEPT_AS: Final = {False: ("customer-service", "interaction"), True: ("complaint-handling", "complaint")}
 
@@ -93,6 +96,15 @@ class Sample:
     def first_subject(self) -> str | None:
         """The subject of the first person, if it is known."""
         return self._subject_of(self._people[0])
+
+    def who_said_a_number(self, language: Language) -> str | None:
+        """The subject of the first who said their telephone number to the desk in that language, if it is known."""
+        for person in self._people:
+            if person.language != language or person.number == RESTRICTED:
+                continue
+            if any(person.phone in talk.text and not talk.is_complaint for talk in talks(person, self._seed)):
+                return self._subject_of(person)
+        return None
 
     def run(self, steps: Steps) -> Report:
         """Let the components do their work, and count. Raises what `PrivacyClient` raises."""
@@ -285,6 +297,8 @@ class Sample:
             self._read(self._desk, DESK, "customer-service", ["member", "interaction"], advance)
         with steps.step("... and complaints for handling them", everybody) as advance:
             self._read(self._desk, DESK, "complaint-handling", ["complaint"], advance)
+        with steps.step("The analyst reads talks without what is personal in them", everybody) as advance:
+            self._read(self._analyst, ANALYST, QUALITY, ["interaction"], advance)
 
     def _be_refused(self) -> None:
         some = self._people[:_ANALYSED]

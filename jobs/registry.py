@@ -19,6 +19,7 @@ from privacy import (
     retention_plans,
     retention_recalculation,
     rotations,
+    scan_stored,
     watching,
 )
 from privacy.schedules import Daily, Every, Schedule
@@ -81,6 +82,7 @@ JOBS: Final[Mapping[str, Job]] = {
     ),
     "erasures": Job(by_itself(erasure.work_off), Every(timedelta(minutes=1)), again=erasure.ROUND),
     "rotations": Job(by_itself(rotations.work_off), Every(timedelta(minutes=1))),
+    "scan-stored": Job(scan_stored.scan_some, Every(timedelta(minutes=5)), again=scan_stored.ROUND),
     # It holds a lock on its folder, which each machine has for itself: what is built there is a copy.
     "audit-segments": Job(by_itself(audit_segments.extend), Every(timedelta(minutes=10))),
 }

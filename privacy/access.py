@@ -18,7 +18,7 @@ from privacy.facts import Facts, facts_for
 from privacy.manifest import Text
 from privacy.plans import MINIMAL_LAW, Conditions, Grant, Plan, Reason
 from privacy.rules import ANONYMISED_LAW, Question
-from privacy.vault import Decision
+from privacy.vault import Decision, findings_of
 from privacy.work import Role, Work
 
 
@@ -96,7 +96,8 @@ def _less(plan: Plan, without: tuple[frozenset[str], ...]) -> Decision:
                 reasons.setdefault(grant.field, reason)
     grants = tuple(grant for grant in plan.grants if grant.field not in reasons)
     numbers = frozenset(grant.number for grant in grants)
-    return Decision(plan.purpose.name, plan.purpose.basis.value, numbers, grants, reasons)
+    findings = frozenset(findings_of(grant.number) for grant in grants if grant.is_redacted)
+    return Decision(plan.purpose.name, plan.purpose.basis.value, numbers, grants, reasons, findings)
 
 
 def admitted(work: Work, name: str) -> Conditions:

@@ -184,7 +184,7 @@ class Court:
         lost = self._used(named, row.record_type) - self._used(others, row.record_type)
         lost |= {name.partition(".")[2] for name in asked.fields if name.startswith(f"{row.record_type}.")}
         numbers = {self._declared.number(row.record_type, name): name for name in lost}
-        present = vault.numbers_in(bytes(row.sealed)) if numbers else frozenset()
+        present = vault.fields_in(bytes(row.sealed)) if numbers else frozenset()
         gone = present & numbers.keys()
         if gone and gone == present:
             return Verdict(goes=True)

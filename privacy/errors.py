@@ -126,6 +126,20 @@ class NotInPurpose(Refused):
     title = "The purpose has no declared use for this"
 
 
+class FoundAboveLevel(Refused):
+    """A value holds something above the level that its field declares; `found` in the context says what and where."""
+
+    code = "found-above-level"
+    title = "A value holds data above the level that its field declares"
+
+
+class DetectionOff(Refused):
+    """`PRIVACY_DETECTION` is off."""
+
+    code = "detection-off"
+    title = "This deployment does not analyse texts"
+
+
 class NotFound(PrivacyError):
     code = "not-found"
     title = "There is no such thing"

@@ -9,7 +9,7 @@ from typing import Final
 
 from privacy.errors import NotInPurpose, UndeclaredRecipient
 from privacy.levels import Level, impersonates
-from privacy.manifest import Controller, Manifest, Method, Purpose, Recipient, RecipientKind, RecordType
+from privacy.manifest import REDACTED, Controller, Manifest, Method, Purpose, Recipient, RecipientKind, RecordType
 from privacy.tables import micros
 
 MINIMAL_LAW: Final = ("PIPL-6",)
@@ -25,11 +25,15 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A field that a purpose may have; through `mask`, or in clear when it is None."""
+    """A field that a purpose may have; through `mask`, redacted when that is REDACTED, or in clear when it is None."""
 
     field: str
     number: int
     mask: str | None
+
+    @property
+    def is_redacted(self) -> bool:
+        return self.mask == REDACTED
 
 
 @dataclass(frozen=True, slots=True)

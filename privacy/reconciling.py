@@ -52,7 +52,7 @@ from privacy.work import TERMINAL, Actor, Role, Work
 PAGE: Final = 200  # records
 STORED: Final = "record.stored"
 ATTESTED: Final = "record.attested"  # an archive has taken the newest change; this one carries it on
-CHANGES: Final = (STORED, "record.rectified", "record.resealed", "record.partly-erased", ATTESTED)
+CHANGES: Final = (STORED, "record.rectified", "record.resealed", "record.partly-erased", "record.scanned", ATTESTED)
 ENDINGS: Final = ("record.deleted", "record.expired", "record.erased")
 SUBJECT_ENDINGS: Final = ("subject.erased",)
 JOB: Final = "reconcile"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as member
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -18,7 +19,8 @@ import msgspec
 from sqlalchemy import delete as delete_from
 from sqlalchemy import literal_column, or_, select, update
 
-from privacy import access, audit_details, holds, ids, subjects, vault
+from privacy import access, at_the_door, audit_details, holds, ids, stored_findings, subjects, vault
+from privacy.at_the_door import NOTHING, Analysed
 from privacy.database import Insertion, Lookup, Row
 from privacy.declaration import Declared
 from privacy.errors import (
@@ -42,7 +44,7 @@ from privacy.rules import must_stay
 from privacy.tables import index_entries, micros, moment, records, uuid_of
 from privacy.tables import subjects as subjects_table
 from privacy.values import Value, values_of
-from privacy.vault import At, Decision
+from privacy.vault import At, Decision, Sealable
 from privacy.work import Role, Rows, Work
 
 PAGE: Final = 100
@@ -130,13 +132,17 @@ Narrowed = Sequence[str] | Mapping[str, Sequence[str]] | None
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record as its writer gets it back: ids and levels, no value."""
+    """A record as its writer gets it back: ids and levels, no value.
+
+    `findings`: by field the entities that were found and are reported, without their places.
+    """
 
     id: UUID
     type: str
     version: int
     expires_at: datetime
     levels: Mapping[str, str]
+    findings: Mapping[str, Sequence[str]] = member(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +166,20 @@ class Page:
 
 
 def store(
-    work: Work, subject_id: UUID, *, type: str, purposes: Sequence[str], data: Mapping[str, object]
+    work: Work,
+    subject_id: UUID,
+    *,
+    type: str,
+    purposes: Sequence[str],
+    data: Mapping[str, object],
+    analysed: Analysed = NOTHING,
 ) -> StoredRecord:
     """Seal and keep `data` until the longest retention period of `purposes` ends.
 
-    Each field must be one that a purpose uses (PIPL 6, 19; GDPR 5(1)(b)(c)(e)). Raises `NotFound`, `Erased`,
-    `Forbidden`, `NoLawfulBasis`, `ConsentMissing`, `NotInPurpose`, `UndeclaredPurpose`, `Undeclared`, `Invalid`.
+    Each field must be one that a purpose uses (PIPL 6, 19; GDPR 5(1)(b)(c)(e)). `analysed`: what
+    `at_the_door.analyse` found in the texts before this work began; what was found is kept beside them. Raises
+    `NotFound`, `Erased`, `Forbidden`, `NoLawfulBasis`, `ConsentMissing`, `NotInPurpose`, `UndeclaredPurpose`,
+    `Undeclared`, `Invalid`, `FoundAboveLevel`; `Unavailable` for a text that was not analysed.
     """
     work.concerns("record.stored", subject=subject_id)
     declared = work.declared
@@ -177,6 +191,7 @@ def store(
     for name in values:
         if name not in intake.used:
             raise NotInPurpose(f"None of the purposes uses the field {name}; do not collect it", law=MINIMAL_LAW)
+    judged = at_the_door.judge(work, record_type, values, analysed)
     held = subjects.hold_for_writing(work, subject_id)
     _require_basis(work, held, intake.purposes, type, values)
     minor = subjects.is_minor(work, held)
@@ -185,11 +200,12 @@ def store(
     at = At(subject_id, record_type.scope, type, record_id)
     key = vault.key_for(work, subject_id, record_type.scope)
     numbers = declared.numbers
-    sealed = vault.seal(work, key, at, {numbers[type, name]: value for name, value in values.items()})
+    boxes: dict[int, Sealable] = {numbers[type, name]: value for name, value in values.items()}
+    sealed = vault.seal(work, key, at, {**boxes, **judged.boxes})
     for name, value in values.items():
         if (type, name) in declared.indexed:
             _index(work, record_type.fields[name], at, value)
-    level = declared.level(record_type, values, minor)
+    level = max((declared.level(record_type, values, minor), *judged.raised.values()))
     work.add(
         _RECORDS,
         (
@@ -216,7 +232,9 @@ def store(
         detail=f'{{"level":"{level}","purposes":{intake.names},"type":"{type}"}}',
         digest=sha256(sealed).hexdigest(),
     )
-    return StoredRecord(record_id, type, 1, expires_at, _levels(record_type, values, minor))
+    at_the_door.report(work, at, judged)
+    levels = _levels(record_type, values, minor, judged.raised)
+    return StoredRecord(record_id, type, 1, expires_at, levels, judged.reported)
 
 
 def read(
@@ -286,11 +304,14 @@ def read_all(
     return Page(items, uuid_of(rows[limit - 1][1]) if len(rows) > limit else None)
 
 
-def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, object]) -> StoredRecord:
-    """Replace some fields of a record, or remove them (None); the others stay closed.
+def rectify(
+    work: Work, record_id: UUID, *, version: int, data: Mapping[str, object], analysed: Analysed = NOTHING
+) -> StoredRecord:
+    """Replace some fields of a record, or remove them (None); the others stay closed. `analysed` as `store` takes it.
 
     PIPL 46, GDPR 16. Raises `VersionMismatch` unless `version` is the record's; `NotFound`, `Forbidden`,
-    `Undeclared`, `NotInPurpose`, `Invalid`; `OnHold`, for the old values would be gone; `StatutoryPeriod`.
+    `Undeclared`, `NotInPurpose`, `Invalid`, `FoundAboveLevel`; `OnHold`, for the old values would be gone;
+    `StatutoryPeriod`; `Unavailable` for a text that was not analysed.
     """
     work.concerns("record.rectified", record=record_id)
     holds.lock(work)
@@ -313,16 +334,19 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
             raise NotInPurpose(f"None of the record's purposes uses the field {name}", law=MINIMAL_LAW)
     if not data:
         raise Invalid("data names no field to change")
+    judged = at_the_door.judge(work, record_type, values, analysed)
     changes: dict[int, Value] = {declared.number(type, name): values.get(name) for name in (*values, *removed)}
+    found = {number: judged.boxes.get(number) for number in map(vault.findings_of, changes)}
     at = At(subject_id, record_type.scope, type, record_id)
-    decision = Decision("[rectification]", "legal-obligation", frozenset(changes))
-    present = vault.numbers_in(row[5]) | {declared.number(type, name) for name in values}
+    decision = Decision("[rectification]", "legal-obligation", frozenset(changes), findings=frozenset(found))
+    present = vault.fields_in(row[5]) | {declared.number(type, name) for name in values}
     if not present - {declared.number(type, name) for name in removed}:
         raise Invalid("That would remove every field; delete the record instead")
-    sealed, numbers = vault.patch(work, decision, at, row[5], changes)
+    sealed, numbers = vault.patch(work, decision, at, row[5], {**changes, **found})
     names = {name for name in record_type.fields if declared.number(type, name) in numbers}
     minor = subjects.is_minor(work, held)
-    level = declared.level(record_type, sorted(names), minor)
+    raised = {**at_the_door.raised(work, record_type, at, sealed, names - values.keys()), **judged.raised}
+    level = max((declared.level(record_type, sorted(names), minor), *raised.values()))
     work.execute(
         update(records)
         .where(records.c.subject_id == subject_id, records.c.record_id == record_id)
@@ -345,7 +369,9 @@ def rectify(work: Work, record_id: UUID, *, version: int, data: Mapping[str, obj
         detail={"type": type, "version": version + 1},
         digest=sha256(sealed).hexdigest(),
     )
-    return StoredRecord(record_id, type, version + 1, moment(row[4]), _levels(record_type, sorted(names), minor))
+    at_the_door.report(work, at, judged)
+    levels = _levels(record_type, sorted(names), minor, raised)
+    return StoredRecord(record_id, type, version + 1, moment(row[4]), levels, judged.reported)
 
 
 def delete(work: Work, record_id: UUID, *, version: int | None = None) -> None:
@@ -368,7 +394,7 @@ def delete(work: Work, record_id: UUID, *, version: int | None = None) -> None:
 
 
 def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed, reason: str | None) -> Record:
-    """Decide, open what was decided, mask, and owe nothing: the event is the last step."""
+    """Decide, open what was decided, mask or redact, and owe nothing: the event is the last step."""
     subject_id, record_id, type = uuid_of(row[0]), uuid_of(row[1]), row[2]
     purpose, recipient = demanded.purpose.name, demanded.recipient.name if demanded.recipient else None
     work.concerns("record.read", subject=subject_id, record=record_id, purpose=purpose)
@@ -378,13 +404,27 @@ def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed, reas
     opened = vault.unseal(work, decision, at, row[6])
     data: dict[str, Value] = {}
     masked: tuple[str, ...] = ()
+    redacted: tuple[str, ...] = ()
+    withheld = decision.withheld
     for grant in decision.grants:
-        if grant.number in opened:
-            value = opened[grant.number]
-            if grant.mask is not None:
-                value = mask(grant.mask, value)
-                masked += (grant.field,)
-            data[grant.field] = value
+        if grant.number not in opened:
+            continue
+        value = opened[grant.number]
+        if grant.is_redacted:
+            found = opened.get(vault.findings_of(grant.number))
+            looked = stored_findings.serving(
+                plan.record_type.fields[grant.field], found, work.service.settings.detection
+            )
+            if looked is None:
+                withheld = {**withheld, grant.field: stored_findings.NOT_SCANNED}
+                continue
+            value = stored_findings.redacted(value, looked)
+            redacted += (grant.field,)
+        elif grant.mask is not None:
+            value = mask(grant.mask, value)
+        if grant.mask is not None:
+            masked += (grant.field,)
+        data[grant.field] = value
     work.audit(
         "record.read",
         outcome="disclosed",
@@ -393,18 +433,20 @@ def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed, reas
         purpose=purpose,
         basis=decision.basis,
         fields=tuple(data),
-        detail=_detail(type, masked, recipient),
+        detail=_detail(type, masked, redacted, recipient),
         sealed=None if reason is None else audit_details.seal(work, subject_id, reason),
     )
-    return Record(record_id, subject_id, type, row[3], data, decision.withheld)
+    return Record(record_id, subject_id, type, row[3], data, withheld)
 
 
 @lru_cache(maxsize=4096)
-def _detail(type: str, masked: tuple[str, ...], recipient: str | None) -> str:
-    """What the event of a disclosure adds: the record type, what left through a mask, and for whom."""
+def _detail(type: str, masked: tuple[str, ...], redacted: tuple[str, ...], recipient: str | None) -> str:
+    """What the event of a disclosure adds: the record type, what left through a mask or redacted, and for whom."""
     detail: dict[str, object] = {"masked": masked} if masked else {}
     if recipient is not None:
         detail["recipient"] = recipient
+    if redacted:
+        detail["redacted"] = redacted
     return msgspec.json.encode(detail | {"type": type}).decode()
 
 
@@ -489,8 +531,11 @@ def _require_basis(
             )
 
 
-def _levels(record_type: RecordType, names: Sequence[str] | Mapping[str, Value], minor: bool) -> dict[str, str]:
-    return {name: str(Level.L4 if minor else record_type.fields[name].level) for name in names}
+def _levels(
+    record_type: RecordType, names: Sequence[str] | Mapping[str, Value], minor: bool, raised: Mapping[str, Level]
+) -> dict[str, str]:
+    levels = {name: Level.L4 if minor else record_type.fields[name].level for name in names}
+    return {name: str(max(level, raised.get(name, level))) for name, level in levels.items()}
 
 
 def token_of(work: Work, record_type: str, field: Field, plain: str, *, version: int | None = None) -> int:

@@ -376,6 +376,9 @@ def why_withheld(ask: Question, reason: Reason) -> Text:
 
 _WITHHELD: Final = {
     "not-in-purpose": Text("“{}”这一目的未声明使用此字段", "The purpose {} has no declared use for this field"),
+    "not-scanned": Text(
+        "此内容尚未扫描，不能脱敏提供给“{}”", "The text has not been looked through, so {} cannot be given it redacted"
+    ),
     "category-not-consented": Text(
         "对“{}”的同意未涵盖此类个人信息", "The consent to {} does not cover this category of data"
     ),

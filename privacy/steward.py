@@ -20,11 +20,12 @@ from keys.errors import KeyStoreNotReady
 from keys.keyring import Keyring
 from keys.kms import RootKey, create_root, open_root
 from keys.store import KeyStore
-from privacy import declaration, erasure_ledger, principals
+from privacy import at_the_door, declaration, erasure_ledger, principals
 from privacy.cosignatures import Mldsa44Signer
 from privacy.database import AsyncLane, Clash, Database, Lookup, Transaction, migrate, open_database
 from privacy.declaration import Declared
-from privacy.errors import Conflict, Invalid, Refused, Unauthenticated
+from privacy.detection.workers import Workers
+from privacy.errors import Conflict, DetectionOff, Invalid, Refused, Unauthenticated
 from privacy.group import Call, Failure, Outcome, Request
 from privacy.principals import Directory
 from privacy.settings import Settings
@@ -66,6 +67,7 @@ class Steward:
         self._looked = float("-inf")
         self.lattice = _lattice(self.keyring) if settings.checkpoint_mldsa else None  # signs checkpoints too
         self.distrust: str | None = None  # why the log cannot be trusted, and so nothing is disclosed
+        self._detector: Workers | None = None
         self.looks = 0  # how often an unknown key made us look into the database
 
     @classmethod
@@ -84,6 +86,8 @@ class Steward:
             service = cls(settings, database, store, root, clock)
             unless_opened.callback(service.keyring.close)
             service.reload()
+            if service.declared is not None:
+                at_the_door.require_detection(service.declared.manifest, settings.detection)
             erasure_ledger.reconcile(service)  # what a backup brought back must not be served
             unless_opened.pop_all()
         return service
@@ -107,6 +111,8 @@ class Steward:
 
     def close(self) -> None:
         """End the connections and wipe the keys. Groups have been closed by whoever made them."""
+        if self._detector is not None:
+            self._detector.close()
         if self.vault.reader is not None:
             self.vault.reader.close()
         self.database.close()
@@ -117,6 +123,17 @@ class Steward:
     def declared(self) -> Declared | None:
         """The manifest in force, as of the last transaction's start."""
         return self._declared[1]
+
+    @property
+    def detector(self) -> Workers:
+        """What finds personal data in texts; its processes start at the first text. Raises `DetectionOff`."""
+        mode = self.settings.detection
+        if mode == "off":
+            raise DetectionOff
+        with self._loading:
+            if self._detector is None:
+                self._detector = Workers(self.settings.detection_workers, mode)
+            return self._detector
 
     @contextmanager
     def begin(

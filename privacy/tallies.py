@@ -25,6 +25,7 @@ from privacy.tables import access_counts, micros, moment, watch_counts, watch_se
 from privacy.watch_rules import (
     AcrossPurposes,
     BulkReads,
+    FoundAtTheDoor,
     Honeytoken,
     OffHours,
     Only,
@@ -36,6 +37,7 @@ from privacy.watch_rules import (
 from privacy.work import Rows, Work
 
 OPENED: Final = ("disclosed", "compared")
+FOUND: Final = "record.found"  # what `privacy.at_the_door` reports
 REVIEW: Final = "[review]"  # under which a month's subjects are seen; no rule has such a name
 _QUARTER: Final = 900_000_000  # microseconds: every zone's offset is a multiple of it
 _WHOLE: Final = 0  # the part of a rule that counts a principal's window as one
@@ -194,6 +196,8 @@ class Tally:
                 return _hash(event.subject.bytes), _hash(event.purpose.encode())
             case Refusals() if event.outcome == "refused":
                 return _WHOLE, -self._number  # every one counts: no key of its own, see `settle`
+            case FoundAtTheDoor() if event.action == FOUND:
+                return _WHOLE, -self._number
             case OffHours() if rule.hours.are_over(at):
                 return _WHOLE, -self._number
             case _:
@@ -283,7 +287,7 @@ def _judged(work: Work, rule: Windowed, group: _Group, keys: dict[int, UUID | No
             threshold = _usual(work, rule, group.actor, starts_at)
             if count > threshold or count >= rule.ceiling:
                 yield Found(rule, group.actor, starts_at, count, min(threshold, rule.ceiling))
-        case OffHours() | Refusals():
+        case OffHours() | Refusals() | FoundAtTheDoor():
             if count >= rule.at_least:
                 yield Found(rule, group.actor, starts_at, count, rule.at_least)
         case Honeytoken():

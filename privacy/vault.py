@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from keys.store_async import AsyncReader
 
 Scoped = tuple[UUID, str]  # a subject and a retention scope
+Sealable = Value | Mapping[str, object]
+
+# What was found in a field's text stands in a box of its own beside the field's: these are the numbers of such boxes.
+FINDINGS: Final = 0x8000
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -49,6 +53,7 @@ _decode = msgspec.json.Decoder().decode
 class Decision:
     """A yes of `privacy.access`: these fields, for this purpose, on this basis.
 
+    `findings` are the boxes of what was found in those of them that are given redacted.
     `purpose` is a declared one, or, for what the service does by duty and discloses to nobody (comparing
     a search hit, changing a record), a name in brackets.
     """
@@ -58,6 +63,7 @@ class Decision:
     numbers: frozenset[int]
     grants: tuple[Grant, ...] = ()
     withheld: Mapping[str, Reason] = field(default_factory=dict)
+    findings: frozenset[int] = frozenset()
 
 
 class At(NamedTuple):
@@ -211,7 +217,7 @@ def _made(keyring: Keyring, subject_id: UUID, scope: str) -> WrappedKey:
     return wrapped
 
 
-def seal(work: Work, wrapped: WrappedKey, at: At, values: Mapping[int, Value]) -> bytes:
+def seal(work: Work, wrapped: WrappedKey, at: At, values: Mapping[int, Sealable]) -> bytes:
     """One container with a box for each value, under the subject's key and bound to its place."""
     keyring = work.service.keyring
     boxes = {number: _encode(value) for number, value in values.items()}
@@ -223,13 +229,13 @@ def seal(work: Work, wrapped: WrappedKey, at: At, values: Mapping[int, Value]) -
 
 
 def patch(
-    work: Work, decision: Decision, at: At, sealed: bytes, changes: Mapping[int, Value]
+    work: Work, decision: Decision, at: At, sealed: bytes, changes: Mapping[int, Sealable]
 ) -> tuple[bytes, frozenset[int]]:
     """The container with some values replaced, or removed (None), and the numbers it holds now.
 
     The other boxes stay closed. Raises `Corrupt`, `Erased`.
     """
-    if not changes.keys() <= decision.numbers:
+    if not changes.keys() <= decision.numbers | decision.findings:
         raise AssertionError("a change outside its decision")
     keyring = work.service.keyring
     boxes = {number: None if value is None else _encode(value) for number, value in changes.items()}
@@ -239,16 +245,17 @@ def patch(
 
 
 def unseal(work: Work, decision: Decision, at: At, sealed: bytes) -> dict[int, Any]:
-    """The values that the decision names, by field number. The work owes an event for it from now on.
+    """The values and the findings that the decision names, by number. The work owes an event for it from now on.
 
     Raises `Corrupt` (never saying why), `Erased`, `KeysUnavailable`.
     """
     keyring = work.service.keyring
     wrapped = _wrapped(work, sealed)
     work.owe(at.record_id)
+    numbers = decision.numbers | decision.findings if decision.findings else decision.numbers
     try:
         with keyring.unwrap(wrapped) as key:
-            opened = container.unseal(key, _place(keyring, at), sealed, decision.numbers)
+            opened = container.unseal(key, _place(keyring, at), sealed, numbers)
     except KeysError as error:
         raise _ours(error) from None
     return {number: _decode(box) for number, box in opened.items()}
@@ -260,8 +267,9 @@ def reseal(
     """Each container as it is under another data key of its subject, and the numbers it holds; None for one of
     which nothing would be left, or whose own key is destroyed.
 
-    Every box is opened, and those that a `Resealing` leaves out are not sealed again. The work owes an event for each
-    item about what it names. The old keys are fetched in one statement. Raises `Corrupt`, `KeysUnavailable`.
+    Every box is opened, and those that a `Resealing` leaves out are not sealed again, nor what was found in them. The
+    work owes an event for each item about what it names. The old keys are fetched in one statement. Raises `Corrupt`,
+    `KeysUnavailable`.
     """
     keyring = work.service.keyring
     kids = dict.fromkeys(kid_of(item.sealed) for item in items)
@@ -271,12 +279,12 @@ def reseal(
         new = opened.enter_context(keyring.unwrap(wrapped))
         keys = {kid: opened.enter_context(keyring.unwrap(found)) for kid, found in old.items() if found is not None}
         for item in items:
-            wanted = numbers_in(item.sealed) - item.without
+            wanted = numbers_in(item.sealed) - item.without - set(map(findings_of, item.without))
             key = keys.get(kid_of(item.sealed))
             if key is None or not wanted:
                 done.append(None)
                 continue
-            if not wanted <= decision.numbers:
+            if not wanted <= decision.numbers | decision.findings:
                 raise AssertionError("a box outside its decision")
             work.owe(item.about)
             place = _place(keyring, item.at)
@@ -286,9 +294,21 @@ def reseal(
 
 
 def numbers_in(sealed: bytes) -> frozenset[int]:
-    """The field numbers that the container says it holds."""
+    """The numbers of all boxes that the container says it holds: of fields, and of what was found in them."""
     with key_errors():
         return frozenset(entry.field for entry in container.directory(sealed))
+
+
+def fields_in(sealed: bytes) -> frozenset[int]:
+    """The field numbers that the container says it holds."""
+    return frozenset(number for number in numbers_in(sealed) if number < FINDINGS)
+
+
+def findings_of(number: int) -> int:
+    """The number of the box with what was found in the field of this number."""
+    if not 0 <= number < FINDINGS:
+        raise AssertionError("a field's number leaves no room for its findings")
+    return number + FINDINGS
 
 
 def kid_of(sealed: bytes) -> bytes:

@@ -9,6 +9,7 @@ member by member, and any other is a rule of its own. `review` says when offices
                      windows over `history`; always from `ceiling` on
     off-hours        a principal did `at_least` things outside `hours`
     refusals         a principal was refused `at_least` times
+    found            a principal stored `at_least` values above their declared level or of another kind than declared
     across-purposes  a principal was given one subject's data for `at_least` purposes
     honeytoken       anything of a marked subject was disclosed or compared (`privacy.honeytokens`)
     audit-lag        an event has waited longer than `seconds` for its position in the tree
@@ -68,6 +69,12 @@ rules:
     title: {zh: 多次被拒绝, en: Many refusals}
     window: PT1H
     at_least: 50
+  - name: found
+    kind: found
+    severity: medium
+    title: {zh: 存入的内容超出所声明的级别或类别, en: What was stored is above its declared level or of another kind}
+    window: P1D
+    at_least: 1
   - name: across-purposes
     kind: across-purposes
     severity: medium
@@ -197,6 +204,10 @@ class Refusals(Windowed, frozen=True, kw_only=True, tag="refusals"):
     at_least: Positive
 
 
+class FoundAtTheDoor(Windowed, frozen=True, kw_only=True, tag="found"):
+    at_least: Positive
+
+
 class AcrossPurposes(Windowed, frozen=True, kw_only=True, tag="across-purposes"):
     at_least: Annotated[int, Meta(ge=2, le=1000)]
 
@@ -217,7 +228,7 @@ class Missing(Rule, frozen=True, kw_only=True, tag="missing-events"):
     seconds: Positive
 
 
-AnyRule = BulkReads | OffHours | Refusals | AcrossPurposes | Honeytoken | Lag | Silence | Missing
+AnyRule = BulkReads | OffHours | Refusals | FoundAtTheDoor | AcrossPurposes | Honeytoken | Lag | Silence | Missing
 
 
 # What the job that compares records with the log raises (`privacy.reconciling`); no file changes it.

@@ -25,6 +25,11 @@ settings.register_profile("ci", settings.get_profile("local"), derandomize=True,
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that comes last has a processor to itself, and the others wait."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/invariants", "tests/bench")))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """A server on loopback; it must not be stopped, and its databases come and go with their tests."""

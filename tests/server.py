@@ -126,6 +126,8 @@ def serve(
         "PRIVACY_HOME": str(home),
         "PRIVACY_DATABASE_URL": database_url,
         "PRIVACY_KEYSTORE_URL": keystore_url,
+        "PRIVACY_DETECTION": "patterns",  # no model is loaded but by tests of models
+        "PRIVACY_DETECTION_WORKERS": "0",
         **(env or {}),
     }
     with socket.socket() as listener:

@@ -241,8 +241,12 @@ _PRINCIPALS: Final[dict[str, tuple[Role, tuple[str, ...], tuple[str, ...]]]] = {
 def build(home: Path, database_url: str, keystore_url: str, *, text: str = MANIFEST, **settings: Any) -> World:
     """A world on two databases that are migrated or empty."""
     clock = Clock()
+    detection: dict[str, Any] = {
+        "detection": "patterns",
+        "detection_workers": 0,
+    }  # no model is loaded but by tests of models
     service = Steward.create(
-        Settings(home=home, database_url=database_url, keystore_url=keystore_url, **settings), clock
+        Settings(home=home, database_url=database_url, keystore_url=keystore_url, **(detection | settings)), clock
     )
     with service.begin(TERMINAL) as work:
         declared = manifest.parse(text, "world.yaml")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Annotated
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -28,13 +30,17 @@ from api.shapes import (
     cursor_of,
     place_of,
 )
-from privacy import idempotency, records, search
+from privacy import at_the_door, idempotency, records, search
+from privacy.at_the_door import NOTHING, Analysed, Item
 from privacy.errors import Invalid, PreconditionRequired, PrivacyError
 from privacy.group import Call as WorkCall
 from privacy.group import Failure, Outcome
 from privacy.work import Work
 
 router = APIRouter(prefix="/v1", tags=["records"], route_class=Endpoint)
+
+# Threads that wait for the detector: of their own, so that long texts hold up none but other texts.
+_WAITING: Final = ThreadPoolExecutor(8, "at-the-door")
 
 Purpose = Annotated[str, Query(min_length=1, max_length=64, description="A purpose the manifest declares")]
 Fields = Annotated[str | None, Query(max_length=4096, description="Field names, separated by commas")]
@@ -62,10 +68,17 @@ async def read_record(
     responses=problems(400, 403, 404, 409, 410, 413, 422),
 )
 async def store_record(call: Call, subject_id: UUID, body: NewRecord) -> Answer:
-    """Store a record of a subject for one or more purposes. The answer holds ids and levels, no value."""
+    """Store a record of a subject for one or more purposes. The answer holds ids and levels, no value.
+
+    Free text that the manifest declares `scan` is looked through first; what is found above its field's level is
+    refused (422, `found-above-level`), raises the level, or is named under `findings`.
+    """
+    analysed = await _analysed(call, [(body.type, body.data)])
 
     def store(work: Work) -> bytes:
-        stored = records.store(work, subject_id, type=body.type, purposes=body.purposes, data=body.data)
+        stored = records.store(
+            work, subject_id, type=body.type, purposes=body.purposes, data=body.data, analysed=analysed
+        )
         return encode(stored)
 
     key = call.idempotency_key
@@ -102,12 +115,16 @@ async def write_batch(call: Call, body: BatchWrite) -> dict[str, object]:
     of that item, the others say `conflict`, and nothing is stored.
     """
     key, signature = call.idempotency_key, call.signature
+    analysed = await _analysed(call, [(item.type, item.data) for item in body.items])
 
     def writer(n: int) -> WorkCall:
         item = body.items[n]
 
         def store(work: Work) -> bytes:
-            return encode(records.store(work, item.subject_id, type=item.type, purposes=item.purposes, data=item.data))
+            stored = records.store(
+                work, item.subject_id, type=item.type, purposes=item.purposes, data=item.data, analysed=analysed
+            )
+            return encode(stored)
 
         if key is None:
             return store
@@ -162,8 +179,11 @@ def rectify_record(call: Call, record_id: UUID, body: Rectification) -> Answer:
     if version is None:
         raise PreconditionRequired
 
+    service = call.state_of_process.service
+    analysed = at_the_door.analyse(service, _texts(call, [(None, body.data)]))
+
     def rectify(work: Work) -> bytes:
-        return encode(records.rectify(work, record_id, version=version, data=body.data))
+        return encode(records.rectify(work, record_id, version=version, data=body.data, analysed=analysed))
 
     with call.begin() as work:
         answer = idempotency.once(work, call.idempotency_key, call.signature, lambda: rectify(work))
@@ -184,6 +204,20 @@ def delete_record(call: Call, record_id: UUID) -> Answer:
     with call.begin() as work:
         idempotency.once(work, call.idempotency_key, call.signature, lambda: delete(work))
     return Answer(None, 204)
+
+
+async def _analysed(call: Call, items: Sequence[Item]) -> Analysed:
+    """What is found in the texts, before any transaction and in a thread: the loop goes on meanwhile."""
+    texts = _texts(call, items)
+    if not texts:
+        return NOTHING
+    service = call.state_of_process.service
+    return await asyncio.get_running_loop().run_in_executor(_WAITING, at_the_door.analyse, service, texts)
+
+
+def _texts(call: Call, items: Sequence[Item]) -> dict[at_the_door.Languages, set[str]]:
+    declared = call.state_of_process.service.declared
+    return {} if declared is None else at_the_door.wanted(declared.manifest, items)
 
 
 def _names(fields: str | None) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ here, what is declared badly is refused. Pure: no database, no clock, no setting
 
 from privacy.manifest.changes import Change, Demand, compare, demands
 from privacy.manifest.model import (
+    REDACTED,
     AtEnd,
     Basis,
     Controller,
@@ -15,6 +16,7 @@ from privacy.manifest.model import (
     KeepFromKind,
     Manifest,
     Method,
+    OnFind,
     OptOut,
     Purpose,
     Recipient,
@@ -29,7 +31,7 @@ from privacy.manifest.reading import parse
 from privacy.manifest.writing import dump
 
 __all__ = [
-    "AtEnd", "Basis", "Change", "Controller", "Demand", "Field", "Grounds", "KeepFrom", "KeepFromKind", "Manifest",
-    "Method", "OptOut", "Problem", "Purpose", "Recipient", "RecipientKind", "RecordType", "Statutory", "Text",
-    "ValueType", "compare", "demands", "dump", "parse",
+    "REDACTED", "AtEnd", "Basis", "Change", "Controller", "Demand", "Field", "Grounds", "KeepFrom", "KeepFromKind",
+    "Manifest", "Method", "OnFind", "OptOut", "Problem", "Purpose", "Recipient", "RecipientKind", "RecordType",
+    "Statutory", "Text", "ValueType", "compare", "demands", "dump", "parse",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from privacy.manifest.model import Grounds, KeepFrom, Manifest, Statutory, Text
+from privacy.manifest.model import REDACTED, Grounds, KeepFrom, Manifest, Statutory, Text
 from privacy.periods import Period, longest
 
 # Periods have no order of their own; from one fixed day they have.
@@ -129,7 +129,7 @@ def _leaves(manifest: Manifest) -> Iterator[tuple[_Path, str]]:
         for field_name, declared in record_type.fields.items():
             path = ("records", name, "fields", field_name)
             yield path, _DECLARED
-            for key in ("level", "category", "type", "lookup", "normaliser", "mask", "detect", "analytics"):
+            for key in ("level", "category", "type", "lookup", "normaliser", "mask", "detect", "on_find", "analytics"):
                 yield (*path, key), _written(getattr(declared, key))
             yield (*path, "scan"), ", ".join(declared.scan)
             yield (*path, "max_length"), str(declared.max_length)
@@ -145,13 +145,18 @@ def _leaves(manifest: Manifest) -> Iterator[tuple[_Path, str]]:
         yield (*of_purpose, "description"), _written(purpose.description)
         for type_name, fields in purpose.uses.items():
             for field_name, mask in fields.items():
-                yield (*of_purpose, "uses", type_name, field_name), "in clear" if mask is None else f"masked ({mask})"
+                yield (*of_purpose, "uses", type_name, field_name), _shown(mask)
     for name, recipient in manifest.recipients.items():
         of_recipient: _Path = ("recipients", name)
         yield of_recipient, _DECLARED
         for key in ("kind", "contact", "jurisdiction", "title"):
             yield (*of_recipient, key), _written(getattr(recipient, key))
         yield (*of_recipient, "purposes"), ", ".join(recipient.purposes)
+
+
+def _shown(mask: str | None) -> str:
+    """How a purpose sees a field."""
+    return "in clear" if mask is None else REDACTED if mask == REDACTED else f"masked ({mask})"
 
 
 def _summary(path: _Path, manifest: Manifest) -> str:
@@ -304,8 +309,14 @@ def _field_effect(part: str, was: str | None, now: str | None) -> tuple[str, boo
             return "longer values are refused from now on" if int(now or 0) < int(
                 was or 0
             ) else "longer values fit", False
-        case "detect" | "scan":
-            return "new values are scanned differently", False
+        case "scan" if was and not now:
+            return "new values are not looked through any more", False
+        case "scan":
+            return "new values are looked through in other languages; stored ones by the job scan-stored", False
+        case "detect":
+            return "new values are checked for another kind", False
+        case "on_find":
+            return "what is found above the declared level is handled differently from the next write on", False
         case "analytics":
             return "releases from now on treat the field differently", True
         case _:

@@ -14,6 +14,7 @@ from privacy.periods import Period
 
 LANGUAGES: Final = ("zh", "en")
 DEFAULT_SCOPE: Final = "main"
+REDACTED: Final = "redacted"  # in the place of a mask: the text, with what is personal in it taken out; no mask's name
 DEFAULT_MAX_LENGTH: Final = 10_000
 DEFAULT_PLANNED_SUBJECTS: Final = 1_000_000
 
@@ -84,6 +85,14 @@ class ValueType(StrEnum):
     LIST = "list"  # of texts
 
 
+class OnFind(StrEnum):
+    """What is done with a value in which something above its field's declared level is found."""
+
+    REFUSE = "refuse"  # nothing is stored
+    RAISE = "raise"  # the record's level is that of what was found
+    REPORT = "report"  # the privacy office hears of it
+
+
 class RecipientKind(StrEnum):
     """Four ways of giving data away, never one "share" flag."""
 
@@ -108,7 +117,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`normaliser` is set exactly when `lookup` is. `max_length` counts characters, of a list all together."""
+    """`normaliser` is set exactly when `lookup` is. `max_length` counts characters, of a list all together.
+
+    `scan`: the languages in which free text is looked through when it is stored; none: it is not. `on_find` says what
+    is done when that, or `detect`, finds something above `level`.
+    """
 
     name: str
     level: Level
@@ -122,6 +135,7 @@ class Field:
     analytics: str | None
     title: Text | None
     max_length: int
+    on_find: OnFind = OnFind.REPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +197,7 @@ class Statutory:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """`uses`: record type -> field -> the name of a mask, or None for in clear. `keep` is the longest.
+    """`uses`: record type -> field -> the name of a mask, REDACTED, or None for in clear. `keep` is the longest.
 
     `cool_off` is how long nobody may ask again after a no.
     """

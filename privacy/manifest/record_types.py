@@ -15,6 +15,7 @@ from privacy.manifest.model import (
     DEFAULT_MAX_LENGTH,
     DEFAULT_SCOPE,
     Field,
+    OnFind,
     RecordType,
     ValueType,
 )
@@ -29,7 +30,8 @@ _LONGEST_TEXT: Final = 1_000_000
 _DETECTOR: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 _CONTACT_DATA: Final = ("pd:Name", "pd:EmailAddress", "pd:TelephoneNumber", "pd:OfficialID", "pd:PhysicalAddress")
 _FIELD_KEYS: Final = (
-    "level", "category", "type", "title", "lookup", "normalise", "mask", "detect", "scan", "analytics", "max_length",
+    "level", "category", "type", "title", "lookup", "normalise", "mask", "detect", "scan", "on_find",
+    "analytics", "max_length",
 )  # fmt: skip
 
 
@@ -91,6 +93,7 @@ def _field(draft: Draft, name: str, path: str, node: yaml.Node) -> Field:
             entries["mask"].value, "mask-of-type", f"{path!r} is of type {value_type} and its mask is for text",
             "mask: all hides any value"
         )  # fmt: skip
+    scan = _scan(draft, entries, path, value_type)
     return Field(
         name=name,
         level=level,
@@ -100,10 +103,11 @@ def _field(draft: Draft, name: str, path: str, node: yaml.Node) -> Field:
         normaliser=_normaliser(draft, entries, path, category, detect, lookup=lookup),
         mask=mask,
         detect=detect,
-        scan=_scan(draft, entries, path, value_type),
+        scan=scan,
         analytics=draft.chosen(entries, "analytics", f"analytics of {path!r}", ANALYTICS, "unknown-analytics"),
         title=draft.title(entries, "title", what),
         max_length=_max_length(draft, entries, path, value_type),
+        on_find=_on_find(draft, entries, path, is_looked_through=bool(scan) or "detect" in entries),
     )
 
 
@@ -209,6 +213,18 @@ def _scan(draft: Draft, entries: Mapping[str, Entry], path: str, value_type: Val
         )
         return ()
     return draft.languages(place, f"scan of {path!r}")
+
+
+def _on_find(draft: Draft, entries: Mapping[str, Entry], path: str, *, is_looked_through: bool) -> OnFind:
+    given = draft.chosen(entries, "on_find", f"on_find of {path!r}", tuple(OnFind), "unknown-on-find")
+    if given is None:
+        return OnFind.REPORT
+    if not is_looked_through:
+        draft.report(
+            entries["on_find"].key, "on-find-without-scan", f"nothing looks for anything in {path!r}",
+            "add 'scan: [zh, en]' or 'detect:', or remove on_find"
+        )  # fmt: skip
+    return OnFind(given)
 
 
 def _max_length(draft: Draft, entries: Mapping[str, Entry], path: str, value_type: ValueType) -> int:

@@ -1,4 +1,4 @@
-"""What a purpose sees: fields of record types, each in clear or through a mask."""
+"""What a purpose sees: fields of record types, each in clear, through a mask, or redacted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import yaml
 
-from privacy.manifest.model import RecordType
+from privacy.manifest.model import REDACTED, RecordType
 from privacy.manifest.notation import Draft
 from privacy.manifest.placed_yaml import near, shown
 from privacy.manifest.record_types import RecordTypes
@@ -15,11 +15,11 @@ from privacy.masks import MASKS
 
 Uses = dict[str, dict[str, str | None]]
 
-_USE: Final = re.compile(r"([a-z][a-z0-9_-]*)(\.masked(?:\(([^()]*)\))?)?")
+_USE: Final = re.compile(r"([a-z][a-z0-9_-]*)(?:(\.masked)(?:\(([^()]*)\))?|(\.redacted))?")
 
 
 def read_uses(draft: Draft, node: yaml.Node, purpose: str, records: RecordTypes) -> Uses:
-    """By record type and field, the mask or None for in clear. What is named is marked in `records` as used."""
+    """By record type and field, the mask, REDACTED, or None for in clear. What is named is marked in `records`."""
     uses: Uses = {}
     entries = draft.mapping(node, f"'uses' of {purpose!r}")
     if isinstance(node, yaml.MappingNode) and not node.value:
@@ -70,7 +70,7 @@ def _use(
             node,
             "bad-use",
             f"the purpose {purpose!r} uses {shown(text)}",
-            "write field, field.masked or field.masked(mask)",
+            "write field, field.masked, field.masked(mask) or field.redacted",
         )
         return
     name, masked, mask = match[1], match[2] is not None, match[3]
@@ -83,8 +83,19 @@ def _use(
         return
     if name in chosen:
         draft.report(
-            node, "field-twice", f"the purpose {purpose!r} uses {name!r} twice", "keep one, in clear or masked"
+            node,
+            "field-twice",
+            f"the purpose {purpose!r} uses {name!r} twice",
+            "keep one: in clear, masked or redacted",
         )
+        return
+    if match[4] is not None:
+        if not declared.scan:
+            draft.report(
+                node, "no-scan", f"{text!r} is used and {record_type.name}.{name} is not looked through",
+                "add 'scan: [zh, en]' to the field, or write a mask"
+            )  # fmt: skip
+        chosen[name] = REDACTED
         return
     if mask is not None and mask not in MASKS:
         draft.report(

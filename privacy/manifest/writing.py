@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from privacy.manifest.model import (
+    REDACTED,
     Basis,
     Grounds,
     KeepFrom,
@@ -59,6 +60,7 @@ def _dumped_type(record_type: RecordType) -> dict[str, object]:
             mask=declared.mask,
             detect=declared.detect,
             scan=list(declared.scan),
+            on_find=declared.on_find.value if declared.scan or declared.detect else None,
             analytics=declared.analytics,
             max_length=declared.max_length if declared.type in (ValueType.TEXT, ValueType.LIST) else None,
         )
@@ -69,7 +71,7 @@ def _dumped_type(record_type: RecordType) -> dict[str, object]:
 
 def _dumped_purpose(purpose: Purpose) -> dict[str, object]:
     uses = {
-        type_name: [name if mask is None else f"{name}.masked({mask})" for name, mask in fields.items()]
+        type_name: [_dumped_use(name, mask) for name, mask in fields.items()]
         for type_name, fields in purpose.uses.items()
     }
     return _given(
@@ -89,6 +91,10 @@ def _dumped_purpose(purpose: Purpose) -> dict[str, object]:
         opt_out=purpose.opt_out.value if purpose.opt_out else None,
         grounds=_dumped_grounds(purpose.grounds),
     )
+
+
+def _dumped_use(name: str, mask: str | None) -> str:
+    return name if mask is None else f"{name}.{REDACTED}" if mask == REDACTED else f"{name}.masked({mask})"
 
 
 def _dumped_consent(purpose: Purpose) -> dict[str, object] | None:

@@ -61,6 +61,7 @@ _OPERATOR: Final = frozenset({"operator"})
 _OFFICE: Final = frozenset({"operator", "auditor"})
 _MARKERS: Final = frozenset({"operator", "admin"})
 _CHECKERS: Final = frozenset({"auditor", "admin"})
+_BRINGERS: Final = frozenset({"platform", "operator", "admin"})
 _ALL: Final = frozenset({"platform", "operator", "auditor", "admin"})
 
 
@@ -161,6 +162,8 @@ def asks(world: World) -> list[Ask]:
         *_erasures(world),
         *_retained(world),
         *_keys(world),
+        Ask("POST", "/v1/scan", "/v1/scan", _BRINGERS, json={"text": "13800138000"}),
+        Ask("POST", "/v1/redact", "/v1/redact", _BRINGERS, json={"text": "13800138000", "how": "hash"}),
         Ask("GET", "/metrics", "/metrics", _ALL),
     ]
 

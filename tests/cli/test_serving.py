@@ -104,6 +104,7 @@ def environment_of(home: Path, port: int, workers: int = 2) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PRIVACY_")}
     return inherited | {
         "PRIVACY_HOME": str(home), "PRIVACY_PORT": str(port), "PRIVACY_WORKERS": str(workers),
+        "PRIVACY_DETECTION": "patterns", "PRIVACY_DETECTION_WORKERS": "0",
     }  # fmt: skip
 
 
@@ -208,6 +209,12 @@ def test_the_analyst_is_refused_and_told_the_law(report: Any) -> None:
     assert all(one["law"] for one in refused.values())
 
 
+def test_the_analyst_gets_what_was_said_redacted(report: Any) -> None:
+    disclosed = report["disclosed"]["service-quality"]
+    assert disclosed["masks"] == {"content": "redacted"}
+    assert disclosed["masked"] == disclosed["records"] == report["stored"]["interaction"]
+
+
 def test_an_undeclared_purpose_is_refused(report: Any) -> None:
     assert [one["code"] for one in report["refused"] if one["purpose"] == "credit-scoring"] == ["undeclared-purpose"]
 
@@ -231,18 +238,32 @@ def _pasted(line: str) -> Any:
     return httpx.get(url, headers={name: value}).json()
 
 
+def _both(said: Any, shown: Any) -> Iterator[tuple[Any, Any]]:
+    """Each record as one purpose gets it and as another does."""
+    return zip(said["items"], shown["items"], strict=True)
+
+
 def test_the_report_for_people_ends_with_commands_that_work(place: Place, report: Any) -> None:
     done = place.run("demo", "--subjects", str(SUBJECTS))
     assert done.exit_code == 0, done.stderr
     curls = [line for line in done.stdout.splitlines() if line.startswith("curl ")]
     answers = [_pasted(line) for line in curls]
-    member, refusal, events = answers
+    member, refusal, *talks, events = answers
     assert "****" in member["items"][0]["data"]["phone"]
     assert (refusal["status"], refusal["code"]) == (403, "undeclared-purpose")
     assert refusal["law"]
     seen = [(event["outcome"], event["purpose"]) for event in events["items"]]
     assert ("disclosed", "customer-service") in seen
     assert ("refused", None) in seen  # a purpose that nobody declared may be anything: its name is not kept
+    clear, redacted, log, *english = talks
+    assert len(english) == 2
+    for said, shown in ((clear, redacted), english):
+        texts = [(one["data"]["content"], two["data"]["content"]) for one, two in _both(said, shown)]
+        assert any(text != without for text, without in texts)
+        assert not any(re.search(r"1[3-9][0-9]{9}|\+44 [0-9]", without) for _, without in texts)
+        assert any(re.search(r"1[3-9][0-9]{9}|\+44 [0-9]", text) for text, _ in texts)
+    read = [event for event in log["items"] if event["action"] == "record.read"]
+    assert {tuple(event["detail"].get("redacted", ())) for event in read} == {(), ("content",)}
 
 
 def test_a_person_can_be_found_and_read_by_hand_with_a_components_key(place: Place, report: Any) -> None:
