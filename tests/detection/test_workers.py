@@ -24,7 +24,7 @@ import pytest
 from privacy.detection.analyser import Analyser
 from privacy.detection.answers_cache import AnswersCache
 from privacy.detection.findings import Finding
-from privacy.detection.workers import BATCH, Workers
+from privacy.detection.workers import BATCH, Workers, log
 from privacy.errors import Invalid, Unavailable
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -136,17 +136,21 @@ def test_the_same_text_is_analysed_once_however_often_it_is_asked(own: Callable[
 
 
 def test_a_worker_that_is_killed_at_work_is_started_again_and_its_texts_are_answered(
-    own: Callable[..., Workers], caplog: pytest.LogCaptureFixture
+    own: Callable[..., Workers], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # a command line or a server that ran in this process before may have silenced the logger
+    monkeypatch.setattr(log, "disabled", False)
+    monkeypatch.setattr(log, "propagate", True)
+    logging.disable(logging.NOTSET)
+    caplog.set_level(logging.DEBUG, logger=log.name)
     one = own()
     one.analyse(["warm"])
     (before,) = one.pids
     answer = one.submit([BOOK])
     time.sleep(0.1)
     assert not answer.done()
-    with caplog.at_level(logging.DEBUG):
-        os.kill(before, signal.SIGKILL)
-        found = answer.result(60)
+    os.kill(before, signal.SIGKILL)
+    found = answer.result(60)
     assert len(found[0]) == 30_000
     assert one.pids != (before,)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
