@@ -7,7 +7,7 @@ A `Database` opens `Lane`s; a lane is one connection, used by one thread at a ti
 
 SQLite: WAL, synchronous=FULL, every transaction BEGIN IMMEDIATE, and an flock on a side file around it,
 because SQLite's own waiting starves single writers for whole seconds (measured: 2,032 ms against 139 ms).
-Whoever has held it for long lets the others go first.
+Work that no request waits for gives way when it has held it for long (`Lane.give_way`).
 PostgreSQL: a `Lookup` takes all its keys in one statement, an `Insertion` all its rows in one.
 """
 
@@ -219,6 +219,7 @@ class Lane:
         self.broken = False
         database.writers.append(self)
         self.lock: int | None = None  # SQLite's side file, open
+        self.held_seconds = 0.0  # by the last transaction, of what others waited for (SQLite)
         with translated():
             self.connection: Connection = database.engine.connect()
             raw = self.connection.connection.driver_connection
@@ -247,6 +248,14 @@ class Lane:
                 yield self.database.on(self)
             finally:
                 self._roll_back()
+
+    def give_way(self) -> None:
+        """Let the others go first, if the last transaction has kept them waiting for long (SQLite).
+
+        The lock goes to whoever is running: a sweep that takes it again at once would keep it for itself.
+        """
+        if self.held_seconds > _LONG_SECONDS:
+            time.sleep(min(self.held_seconds, _REST_SECONDS))
 
     def _run(self, statement: str) -> None:
         try:
@@ -460,10 +469,7 @@ class Sqlite(Database):
             yield
         finally:
             fcntl.flock(lane.lock, fcntl.LOCK_UN)
-            held = time.monotonic() - began
-            if held > _LONG_SECONDS:
-                # the lock goes to whoever is running: a sweep that takes it again at once would keep it for itself
-                time.sleep(min(held, _REST_SECONDS))
+            lane.held_seconds = time.monotonic() - began
 
 
 class Postgres(Database):

@@ -155,6 +155,8 @@ class Steward:
                     yield work
                     sequence = flush(transaction, gather((work,)), lane)
                 lane.sequence = sequence
+                if request_id is None:  # nobody waits for an answer: a job, a command
+                    lane.give_way()
             except Refused as refusal:
                 if work is not None and not lane.broken:
                     with lane.transaction() as transaction:
