@@ -7,19 +7,22 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from privacy import rules
-from privacy.errors import AnonymisedOnly, Forbidden, Refused
+from privacy.errors import AnonymisedOnly, Forbidden, Refused, SeparateConsentMissing
 from privacy.facts import Facts, facts_for
 from privacy.manifest import Text
-from privacy.plans import MINIMAL_LAW, Conditions, Grant, Plan, Reason
+from privacy.plans import MINIMAL_LAW, SENSITIVE, Conditions, Grant, Plan, Reason
 from privacy.rules import ANONYMISED_LAW, Question
 from privacy.vault import Decision, findings_of
 from privacy.work import Role, Work
+
+_SENSITIVE: Final = Reason(SeparateConsentMissing.code, SENSITIVE.law)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,13 @@ class Explained:
 # --- decisions
 
 
-def decide(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -> Decision:
+def decide(
+    work: Work, plan: Plan, facts: Facts, stored_at: int | None = None, *, sensitive: Collection[str] = ()
+) -> Decision:
     """Yes, or the first rule that says no. `stored_at`: when the record was stored, if it is about one.
+
+    `sensitive`: fields in which this record holds what is sensitive though they are not declared so; they are withheld
+    where the consent is not one for that.
 
     PIPL 6, 13, 14, 19, 23, 25, 26, 29, 31, 39; GDPR 5(1), 6 to 9, 18, 21. Raises `Forbidden`, `Erased`,
     `Restricted`, `AnonymisedOnly`, `NoLawfulBasis` and what stands under it, `Objected`, `PurposeEnded`.
@@ -53,7 +61,8 @@ def decide(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -
         no = rule(ask)
         if no is not None:
             raise no
-    return _yes(ask, plan)
+    decision = _yes(ask, plan)
+    return decision if not sensitive or rules.covers_sensitive(ask) else _narrowed(decision, sensitive)
 
 
 def decide_keeping(work: Work, plan: Plan, facts: Facts) -> Decision:
@@ -64,6 +73,29 @@ def decide_keeping(work: Work, plan: Plan, facts: Facts) -> Decision:
         if no is not None:
             raise no
     return _yes(ask, plan)
+
+
+def decide_release(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -> Decision:
+    """Whether the fields of the plan may be read into a release or a statistic, never to leave as they are.
+
+    As `decide` in all that the subject has decided and the law asks; but the purpose must be `only: anonymised`, and
+    who reads is an operator, a service granted it, or the service itself on their behalf. PIPL 4, 6, 73. Raises what
+    `decide` raises, and `NotInPurpose` in the place of `AnonymisedOnly`.
+    """
+    ask = Question(work, plan.conditions, facts, plan, stored_at)
+    for rule in rules.FOR_RELEASES:
+        no = rule(ask)
+        if no is not None:
+            raise no
+    return _yes(ask, plan)
+
+
+def may_analyse(work: Work, purpose: str, record_type: str) -> None:
+    """Raises `UndeclaredPurpose`, `NotInPurpose`, `Forbidden` unless `decide_release` may say yes to the actor."""
+    declared = work.declared.purpose(purpose)
+    refusal = rules.not_granted_analysis(work.actor, purpose, record_type) or rules.not_only_anonymised(declared)
+    if refusal is not None:
+        raise refusal
 
 
 def require_basis(work: Work, demanded: Conditions, facts: Facts) -> None:
@@ -98,6 +130,18 @@ def _less(plan: Plan, without: tuple[frozenset[str], ...]) -> Decision:
     numbers = frozenset(grant.number for grant in grants)
     findings = frozenset(findings_of(grant.number) for grant in grants if grant.is_redacted)
     return Decision(plan.purpose.name, plan.purpose.basis.value, numbers, grants, reasons, findings)
+
+
+def _narrowed(decision: Decision, without: Collection[str]) -> Decision:
+    """The decision less these fields, for which the consent is not separate (PIPL 29)."""
+    grants = tuple(grant for grant in decision.grants if grant.field not in without)
+    gone = {grant.field for grant in decision.grants} & set(without)
+    return replace(
+        decision,
+        numbers=frozenset(grant.number for grant in grants),
+        grants=grants,
+        withheld={**decision.withheld, **dict.fromkeys(sorted(gone), _SENSITIVE)},
+    )
 
 
 def admitted(work: Work, name: str) -> Conditions:

@@ -28,6 +28,7 @@ from privacy.detection.redaction import level_of, title_of
 from privacy.errors import DetectionOff, FoundAboveLevel, Invalid, Unavailable
 from privacy.levels import Level
 from privacy.manifest import Field, Manifest, OnFind, RecordType, ValueType
+from privacy.plans import Plan
 from privacy.stored_findings import Looked, highest, of_box, texts_of
 from privacy.values import Value
 from privacy.vault import At, Decision, findings_of
@@ -219,6 +220,15 @@ def raised(work: Work, record_type: RecordType, at: At, sealed: bytes, names: It
     opened = vault.unseal(work, Decision("[levels]", "legal-obligation", frozenset(), findings=wanted), at, sealed)
     found = {boxes[number].name: highest(boxes[number], of_box(box)) for number, box in opened.items()}
     return {name: level for name, level in found.items() if level is not None}
+
+
+def sensitive(work: Work, plan: Plan, at: At, sealed: bytes) -> frozenset[str]:
+    """The fields of the plan in which the record holds what is sensitive though they are not declared so.
+
+    Opens findings only; the work owes an event about the record.
+    """
+    levels = raised(work, plan.record_type, at, sealed, plan.rising)
+    return frozenset(name for name, level in levels.items() if level >= Level.L4)
 
 
 def _above(field: Field, looked: Looked) -> Iterable[tuple[int, Finding]]:

@@ -9,7 +9,17 @@ from typing import Final
 
 from privacy.errors import NotInPurpose, UndeclaredRecipient
 from privacy.levels import Level, impersonates
-from privacy.manifest import REDACTED, Controller, Manifest, Method, Purpose, Recipient, RecipientKind, RecordType
+from privacy.manifest import (
+    REDACTED,
+    Controller,
+    Manifest,
+    Method,
+    OnFind,
+    Purpose,
+    Recipient,
+    RecipientKind,
+    RecordType,
+)
 from privacy.tables import micros
 
 MINIMAL_LAW: Final = ("PIPL-6",)
@@ -72,7 +82,10 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
-    """What a purpose may see of a record type, if nothing of the subject stands against it."""
+    """What a purpose may see of a record type, if nothing of the subject stands against it.
+
+    `rising`: fields given in clear in which something sensitive may be found though they are not declared so.
+    """
 
     conditions: Conditions
     record_type: RecordType
@@ -82,6 +95,7 @@ class Plan:
     withheld: Mapping[str, Reason]
     needs: tuple[Need, ...]
     categories: frozenset[str]
+    rising: tuple[str, ...]
 
     @property
     def purpose(self) -> Purpose:
@@ -138,6 +152,13 @@ def plan(
         withheld={name: Reason(NotInPurpose.code, MINIMAL_LAW) for name in asked if name not in uses},
         needs=(*demanded.needs, SENSITIVE) if sensitive else demanded.needs,
         categories=frozenset(field.category for field in fields),
+        rising=tuple(
+            grant.field
+            for grant in grants
+            if grant.mask is None
+            and (field := record_type.fields[grant.field]).on_find is OnFind.RAISE
+            and field.level < Level.L4
+        ),
     )
 
 

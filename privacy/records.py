@@ -33,7 +33,7 @@ from privacy.errors import (
     Undeclared,
     VersionMismatch,
 )
-from privacy.facts import FACTS, facts_for, facts_of, with_facts
+from privacy.facts import FACTS, Facts, facts_for, facts_of, with_facts
 from privacy.levels import Level
 from privacy.manifest import Basis, Field, Purpose, RecordType, Text
 from privacy.masks import mask
@@ -60,8 +60,10 @@ _COLUMNS = (
     records.c.stored_at,
     records.c.expires_at,
     records.c.sealed,
+    records.c.level,
     *FACTS,
 )
+_FIRST_FACT: Final = len(_COLUMNS) - len(FACTS)
 
 
 def _with_facts(purpose: Any, counterpart: Any) -> Any:
@@ -288,7 +290,7 @@ def read_all(
     key = (subject_id, purpose, demanded.counterpart, type or "", after or _FIRST, work.instant)
     rows = work.fetch(_OF_SUBJECT, key)
     if plan is not None:  # refused as a whole, whether or not there is a record
-        access.decide(work, plan, facts_of(rows[0], 7, subject_id) if rows else facts_for(work, subject_id, demanded))
+        access.decide(work, plan, _facts(rows[0], subject_id) if rows else facts_for(work, subject_id, demanded))
     elif not rows:
         subjects.get(work, subject_id)
     items: list[Record] = []
@@ -399,8 +401,9 @@ def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed, reas
     purpose, recipient = demanded.purpose.name, demanded.recipient.name if demanded.recipient else None
     work.concerns("record.read", subject=subject_id, record=record_id, purpose=purpose)
     plan = work.declared.plan(purpose, type, _for_type(fields, type), recipient)
-    decision = access.decide(work, plan, facts_of(row, 7, subject_id), row[4])
     at = At(subject_id, plan.record_type.scope, type, record_id)
+    sensitive = at_the_door.sensitive(work, plan, at, row[6]) if plan.rising and row[7] >= Level.L4 else ()
+    decision = access.decide(work, plan, _facts(row, subject_id), row[4], sensitive=sensitive)
     opened = vault.unseal(work, decision, at, row[6])
     data: dict[str, Value] = {}
     masked: tuple[str, ...] = ()
@@ -437,6 +440,10 @@ def _disclose(work: Work, row: Row, demanded: Conditions, fields: Narrowed, reas
         sealed=None if reason is None else audit_details.seal(work, subject_id, reason),
     )
     return Record(record_id, subject_id, type, row[3], data, withheld)
+
+
+def _facts(row: Row, subject_id: UUID) -> Facts:
+    return facts_of(row, _FIRST_FACT, subject_id)
 
 
 @lru_cache(maxsize=4096)

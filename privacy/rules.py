@@ -6,7 +6,7 @@ for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -25,6 +25,7 @@ from privacy.errors import (
     Forbidden,
     GuardianConsentMissing,
     NoLawfulBasis,
+    NotInPurpose,
     Objected,
     PrivacyError,
     PurposeEnded,
@@ -122,6 +123,17 @@ def not_granted(actor: Actor, purpose: str, record_type: str) -> Forbidden | Non
     )
 
 
+def not_granted_analysis(actor: Actor, purpose: str, record_type: str) -> Forbidden | None:
+    """The refusal of an actor for whom nothing may be read into a release or a statistic.
+
+    Allowed are operators, a service granted both, and the service itself (no principal), which goes on with what one
+    of those has asked for.
+    """
+    if actor.role is Role.OPERATOR or (actor.role is Role.ADMIN and actor.principal_id is None):
+        return None
+    return not_granted(actor, purpose, record_type)
+
+
 def _not_granted(ask: Question) -> Answer:
     if ask.plan is None:
         return None
@@ -144,6 +156,27 @@ def _anonymised_only(ask: Question) -> Answer:
         return None
     en = "The purpose receives anonymised releases only, never a record"
     return ask.no(AnonymisedOnly, en, "该目的只能接收匿名化数据，不能读取个人记录", ANONYMISED_LAW)
+
+
+def _not_granted_analysis(ask: Question) -> Answer:
+    if ask.plan is None:
+        return None
+    return not_granted_analysis(ask.work.actor, ask.purpose.name, ask.plan.record_type.name)
+
+
+def not_only_anonymised(purpose: Purpose) -> NotInPurpose | None:
+    """The refusal to read into a release what the purpose does not declare to leave in releases only."""
+    if purpose.only_anonymised:
+        return None
+    return NotInPurpose(
+        f"The purpose {purpose.name} is not declared `only: anonymised`, so nothing is read for releases under it",
+        zh=f"目的“{purpose.name}”未声明 only: anonymised，不能据以读取数据用于匿名化发布",
+        law=ANONYMISED_LAW,
+    )
+
+
+def _not_only_anonymised(ask: Question) -> Answer:
+    return not_only_anonymised(ask.purpose)
 
 
 def _not_permitted(ask: Question) -> Answer:
@@ -274,6 +307,10 @@ RULES: tuple[Rule, ...] = (
 )
 # Who keeps a record discloses nothing yet, and its period only begins.
 ONLY_DISCLOSING: Final = frozenset({_anonymised_only, _ended})
+# What is read into a release or a statistic and never leaves as a record: who may, and for which purposes, is the
+# other way round; all that the subject has decided binds as it binds a read.
+_OTHERWISE: Final[Mapping[Rule, Rule]] = {_not_granted: _not_granted_analysis, _anonymised_only: _not_only_anonymised}
+FOR_RELEASES: Final[tuple[Rule, ...]] = tuple(_OTHERWISE.get(rule, rule) for rule in RULES)
 
 
 def _uncovered(ask: Question) -> frozenset[str]:
@@ -332,6 +369,16 @@ def _missing(ask: Question) -> Iterator[Need]:
         if need is SENSITIVE and not chinese and ask.facts.flags & EXPLICIT:
             continue  # GDPR 9(2)(a) asks for explicit consent; PIPL 29 for separate
         yield need
+
+
+def covers_sensitive(ask: Question) -> bool:
+    """Whether what is sensitive may be processed on the basis there is: a consent must be for that (PIPL 29).
+
+    Elsewhere it must be explicit (GDPR 9(2)(a)). Other bases are as they are declared.
+    """
+    if ask.purpose.basis is not Basis.CONSENT:
+        return True
+    return bool(ask.facts.flags & (SEPARATE if ask.is_chinese else SEPARATE | EXPLICIT))
 
 
 def _in_english(texts: Iterable[Text]) -> str:
