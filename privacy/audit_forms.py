@@ -92,6 +92,7 @@ def as_parquet(pages: Pages, home: Path) -> Iterator[bytes]:
                 out.writelines(msgspec.json.encode(_row(event)) + b"\n" for event in page)
         _private(table).close()
         with closing(duckdb.connect(config=_SETTINGS | {"temp_directory": folder})) as connection:
+            connection.execute("SET enable_progress_bar = false")  # of a session; it would be printed among our answers
             connection.execute(_copy(lines, table))
         done = table.open("rb")
     with done:

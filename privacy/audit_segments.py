@@ -211,6 +211,7 @@ def connect(folder: Path, own: Path) -> DuckDBPyConnection:
         ("threads", "2"),
         ("temp_directory", _quoted(own / "spill")),
         ("preserve_insertion_order", "false"),
+        ("enable_progress_bar", "false"),  # it would be printed among our answers
         ("extension_directory", _quoted(own / "none")),
         ("custom_extension_repository", _quoted(own / "none")),
         ("autoinstall_known_extensions", "false"),

@@ -286,6 +286,7 @@ def _parquet(path: Path, size: int, seed: int) -> Sample:
 
     try:
         with closing(duckdb.connect(":memory:", config=_DUCKDB)) as connection:
+            connection.execute("SET enable_progress_bar = false")  # of a session; it would be printed among our answers
             (total,) = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchone() or (0,)
             statement = f"SELECT * FROM read_parquet(?) USING SAMPLE reservoir({size:d} ROWS) REPEATABLE ({seed:d})"  # noqa: S608 - two integers
             found = connection.execute(statement, [str(path)])

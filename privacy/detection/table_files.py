@@ -124,6 +124,7 @@ def _parquet(path: Path) -> Iterator[TableFile]:
 
     try:
         with closing(duckdb.connect(":memory:", config=_DUCKDB)) as connection:
+            connection.execute("SET enable_progress_bar = false")  # of a session; it would be printed among our answers
             (total,) = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchone() or (0,)
             found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
             names = tuple(column[0] for column in found.description or ())
