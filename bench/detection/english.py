@@ -17,15 +17,17 @@ import hashlib
 import json
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from presidio_analyzer import AnalyzerEngine
+
+from bench.detection import stock
 from bench.detection.english_spans import Score, Span, score
+from bench.detection.lines import Line
 from privacy.detection.english import English
-from privacy.detection.english_model import PACKAGE
 from privacy.detection.findings import THRESHOLD, Finding, resolved
 
 _SHOWN: Final = ("ANY", "ALL")
@@ -40,26 +42,6 @@ class Plan:
     dataset: Path
     speed: int = 600
     turns: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A figure of ours beside that of stock presidio; `rival` is NaN where it has none."""
-
-    what: str
-    unit: str
-    ours: float
-    rival: float = float("nan")
-
-    def __str__(self) -> str:
-        digits = 3 if self.unit in ("F2", "P", "R", "share") else 1
-        beside = "" if self.rival != self.rival else f"   presidio {self.rival:12,.{digits}f}   x {self.ratio:.2f}"
-        return f"{self.what:44}{self.ours:12,.{digits}f} {self.unit:10}{beside}"
-
-    @property
-    def ratio(self) -> float:
-        """Ours over the rival's."""
-        return self.ours / self.rival if self.rival else float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +62,12 @@ def run(plan: Plan) -> list[Line]:
     english = English()
     english.find_all(texts[:1])
     lines = [
-        Line("load, first text read", "s (cpu)", time.process_time() - started),
-        Line("memory it takes", "MB", _memory() - before),
+        Line("load, first text read", time.process_time() - started, "s (cpu)"),
+        Line("memory it takes", _memory() - before, "MB"),
     ]
-    stock = _stock()
-    lines += _quality(dataset, english.find_all(texts), [_presidio(stock, text) for text in texts])
-    lines += _speed(plan, texts, english, stock)
+    engine = stock.with_the_model()
+    lines += _quality(dataset, english.find_all(texts), [_presidio(engine, text) for text in texts])
+    lines += _speed(plan, texts, english, engine)
     return [*lines, *_growth(texts, english)]
 
 
@@ -111,10 +93,10 @@ def _quality(
         branches = sorted(scores.keys() - set(_SHOWN)) if len(sides) > 1 else ["PERSON"]
         for branch in (*_SHOWN, *branches):
             mine, other = scores[branch], rivals.get(branch, Score(0, 0, 0))
-            lines.append(Line(f"{name}: {branch}", "F2", mine.f2, other.f2))
+            lines.append(Line(f"{name}: {branch}, F2", mine.f2, beside=(("presidio", other.f2),)))
             if branch in _SHOWN:
-                lines.append(Line(f"{name}: {branch}", "P", mine.precision, other.precision))
-                lines.append(Line(f"{name}: {branch}", "R", mine.recall, other.recall))
+                lines.append(Line(f"{name}: {branch}, P", mine.precision, beside=(("presidio", other.precision),)))
+                lines.append(Line(f"{name}: {branch}, R", mine.recall, beside=(("presidio", other.recall),)))
     return lines
 
 
@@ -126,14 +108,14 @@ def _scored(dataset: Sequence[Annotated], found: Sequence[list[Finding]], chosen
     )
 
 
-def _speed(plan: Plan, texts: Sequence[str], english: English, stock: Any) -> list[Line]:
+def _speed(plan: Plan, texts: Sequence[str], english: English, engine: AnalyzerEngine) -> list[Line]:
     chosen = (list(texts) * (plan.speed // len(texts) + 1))[: plan.speed]
     plain = English(extra_rules=False)
-    same = sum(_places(plain.find_all([text])[0]) == _places(_raw(stock, text)) for text in chosen)
+    same = sum(_places(plain.find_all([text])[0]) == _places(stock.found(engine, text)) for text in chosen)
     runs: dict[str, Callable[[], object]] = {
         "with the rules": lambda: english.find_all(chosen),
         "without the rules": lambda: plain.find_all(chosen),
-        "stock": lambda: [stock.analyze(text, "en") for text in chosen],
+        "stock": lambda: [engine.analyze(text, "en") for text in chosen],
     }
     best = dict.fromkeys(runs, 0.0)
     for each in (english, plain):
@@ -143,10 +125,11 @@ def _speed(plan: Plan, texts: Sequence[str], english: English, stock: Any) -> li
             started = time.process_time()
             action()
             best[name] = max(best[name], len(chosen) / (time.process_time() - started))
+    beside = (("presidio", best["stock"]),)
     return [
-        Line("identical to analyze() without the rules", "share", same / len(chosen)),
-        Line("one worker, with the rules", "texts/s", best["with the rules"], best["stock"]),
-        Line("one worker, without the rules", "texts/s", best["without the rules"], best["stock"]),
+        Line("identical to analyze() without the rules", same / len(chosen)),
+        Line("one worker, with the rules", best["with the rules"], "texts/s", beside),
+        Line("one worker, without the rules", best["without the rules"], "texts/s", beside),
     ]
 
 
@@ -160,31 +143,11 @@ def _growth(texts: Sequence[str], english: English) -> list[Line]:
         for _ in range(20 if length < _LONG[-1] else 1):
             english.find_all([document])
         costs.append((time.process_time() - started) / (20 if length < _LONG[-1] else 1) / length)
-    return [Line("cost of a character, 1 MB over 10 kB", "x", costs[1] / costs[0])]
+    return [Line("cost of a character, 1 MB over 10 kB", costs[1] / costs[0], "x")]
 
 
-def _stock() -> Any:
-    """Presidio's AnalyzerEngine as it comes, on the same model; told not to ask a server for public suffixes."""
-    import presidio_analyzer
-    import tldextract
-    import yaml
-    from presidio_analyzer import AnalyzerEngine
-    from presidio_analyzer.nlp_engine import NlpEngineProvider
-
-    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # type: ignore[assignment]
-    conf = yaml.safe_load((Path(presidio_analyzer.__file__).parent / "conf" / "default.yaml").read_text())
-    conf["models"][0]["model_name"] = PACKAGE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=conf).create_engine())
-
-
-def _raw(stock: Any, text: str) -> list[Finding]:
-    return [Finding(each.start, each.end, each.entity_type, each.score, "model") for each in stock.analyze(text, "en")]
-
-
-def _presidio(stock: Any, text: str) -> list[Finding]:
-    return resolved(each for each in _raw(stock, text) if each.score >= THRESHOLD)
+def _presidio(engine: AnalyzerEngine, text: str) -> list[Finding]:
+    return resolved(each for each in stock.found(engine, text) if each.score >= THRESHOLD)
 
 
 def _places(found: Sequence[Finding]) -> set[tuple[int, int, str, float]]:

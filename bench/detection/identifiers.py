@@ -17,14 +17,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Final
 
-import tldextract
 from argus_redact import redact
-from presidio_analyzer import AnalyzerEngine
-from presidio_analyzer.nlp_engine import NoOpNlpEngine
 
+from bench.detection.lines import Line
+from bench.detection.stock import without_a_model
 from privacy.detection.identifiers import find
 from tests.detection.generated_identifiers import FORMS, KINDS, Kind, Sample, near_misses, samples
 
@@ -48,24 +48,6 @@ class Plan:
     turns: int = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A figure of ours beside those of others on the same texts; `unit` is empty for shares of one."""
-
-    what: str
-    unit: str
-    ours: float
-    beside: tuple[tuple[str, float], ...] = ()
-
-    def __str__(self) -> str:
-        shown = ".4f" if not self.unit else ",.2f" if self.ours < 100 else ",.0f"
-        others = (f"   {name} {value:{shown}}{self._against(value)}" for name, value in self.beside)
-        return f"{self.what:<42} {self.ours:{shown}} {self.unit}{''.join(others)}"
-
-    def _against(self, value: float) -> str:
-        return f" (x {self.ours / value:.1f})" if self.unit and value else ""
-
-
 def run(plan: Plan) -> list[Line]:
     """Measure; leaves nothing behind."""
     rivals = {"presidio": _presidio(), "argus-redact": _argus}
@@ -82,12 +64,12 @@ def _quality(plan: Plan, kind: Kind, rivals: dict[str, _Finder]) -> Iterator[Lin
     named = [sample for form in FORMS for sample in texts[form]]
     shared = [sample for form in FORMS for sample in texts[form][: max(1, plan.rivals // len(FORMS))]]
     ours = _recall_and_precision(named, lambda sample: _ours(sample.text, sample.entity))
-    theirs = {name: _recall_and_precision(shared, lambda one, f=found: f(one.text)) for name, found in rivals.items()}  # type: ignore[misc]
-    yield Line(f"{kind.name}: recall", "", ours[0], tuple((name, figures[0]) for name, figures in theirs.items()))
-    yield Line(f"{kind.name}: precision", "", ours[1], tuple((name, figures[1]) for name, figures in theirs.items()))
+    theirs = {name: _recall_and_precision(shared, partial(_of_text, found)) for name, found in rivals.items()}
+    yield Line(f"{kind.name}: recall", ours[0], "", tuple((name, figures[0]) for name, figures in theirs.items()))
+    yield Line(f"{kind.name}: precision", ours[1], "", tuple((name, figures[1]) for name, figures in theirs.items()))
     misses = near_misses(kind, plan.each, Random(f"{plan.seed}/{kind.name}"))
     false = sum(any(finding.entity == kind.entity for finding in find(miss.text)) for miss in misses)
-    yield Line(f"{kind.name}: near misses taken for one", "", false / plan.each)
+    yield Line(f"{kind.name}: near misses taken for one", false / plan.each)
 
 
 def _recall_and_precision(texts: Sequence[Sample], found: Callable[[Sample], Iterable[_Span]]) -> tuple[float, float]:
@@ -99,6 +81,10 @@ def _recall_and_precision(texts: Sequence[Sample], found: Callable[[Sample], Ite
     return right / len(texts), right / claimed if claimed else 0.0
 
 
+def _of_text(found: _Finder, sample: Sample) -> Iterable[_Span]:
+    return found(sample.text)
+
+
 def _ours(text: str, entity: str) -> Iterator[_Span]:
     """A span under another name than the right one is a false one."""
     for finding in find(text):
@@ -106,9 +92,7 @@ def _ours(text: str, entity: str) -> Iterator[_Span]:
 
 
 def _presidio() -> _Finder:
-    # Its e-mail recogniser asks the network for the list of public suffixes.
-    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # type: ignore[assignment]
-    engine = AnalyzerEngine(nlp_engine=NoOpNlpEngine(models=[{"lang_code": "en", "model_name": "none"}]))
+    engine = without_a_model()
 
     def spans(text: str) -> Iterator[_Span]:
         for one in engine.analyze(text, language="en", score_threshold=0.4):
@@ -134,8 +118,8 @@ def _speeds(plan: Plan, rivals: dict[str, _Finder]) -> Iterator[Line]:
     for what, text in (("text without identifiers", _PROSE * 2_000), ("dense text", dense)):
         pieces = [text[at : at + 200] for at in range(0, len(text) // 20, 200)]
         beside = tuple((name, _rate(plan, found, pieces)) for name, found in rivals.items())
-        yield Line(what, "characters/s", _rate(plan, find, [text]), beside)
-        yield Line(f"{what}, in pieces of 200", "characters/s", _rate(plan, find, pieces), beside)
+        yield Line(what, _rate(plan, find, [text]), "characters/s", beside)
+        yield Line(f"{what}, in pieces of 200", _rate(plan, find, pieces), "characters/s", beside)
 
 
 def _rate(plan: Plan, found: Callable[[str], Iterable[object]], pieces: Sequence[str]) -> float:
@@ -155,7 +139,7 @@ def _growth(plan: Plan) -> Line:
         _seconds(lambda: find(large)) / sum(_seconds(lambda: find(small)) for _ in range(_MEGABYTE // _TEN_KILOBYTES))
         for _ in range(plan.turns)
     ]
-    return Line("a character of 1 MB over one of 10 kB", "x", min(costs))
+    return Line("a character of 1 MB over one of 10 kB", min(costs), "x")
 
 
 def _best(plan: Plan, work: Callable[[], object]) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.detection.english import _raw, _stock
+from bench.detection import stock
 from privacy.detection.workers import BATCH, Workers
 from tests.detection.english_talk import talk
 
@@ -53,7 +53,7 @@ class Report:
 
 def run(plan: Plan) -> Report:
     """Measure; leaves nothing behind."""
-    stock = _stock()
+    engine = stock.with_the_model()
     rates: dict[str, list[float]] = {"stock": [], "one": [], "two": []}
     with closing(Workers(1)) as one, closing(Workers(2)) as two:
         began = time.perf_counter()
@@ -62,7 +62,7 @@ def run(plan: Plan) -> Report:
         one.analyse(_BOTH)
         for turn in range(plan.turns):
             texts = list(talk(plan.seed + turn, plan.texts))
-            rates["stock"].append(_rate(texts, lambda page: [_raw(stock, text) for text in page]))
+            rates["stock"].append(_rate(texts, lambda page: [stock.found(engine, text) for text in page]))
             rates["one"].append(_rate(texts, one.analyse))
             rates["two"].append(_rate(texts, two.analyse))
         memory = tuple(_memory(pid) for pid in two.pids)
