@@ -15,8 +15,11 @@ MADE := $(VENV)/.made
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 # Everything is in the lock, the build backend too, so an install resolves nothing and trusts nothing but it.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
-CHECKOUT := $(INSTALL) --no-deps --no-build-isolation --editable .
+# Bytecode is compiled when a module is first loaded: most never are, and compiling all of them takes longer than
+# loading what is needed. So nothing may forbid to write it.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-compile
+unexport PYTHONDONTWRITEBYTECODE
+CHECKOUT := $(INSTALL) --no-build-isolation --editable .
 
 LOCK_VENV := .venv-lock
 UV := uv==0.13.9

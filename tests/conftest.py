@@ -6,6 +6,7 @@ Under pytest-xdist each worker has a PostgreSQL server of its own: half a second
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: one that comes last has a processor to itself, and the others wait."""
     items.sort(key=lambda item: not item.nodeid.startswith(("tests/invariants", "tests/bench")))
+
+
+def pytest_collection_finish() -> None:
+    """The modules of all tests, and of the models' libraries, are here to stay: the collector need not look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,14 @@ def urls(data_url: str, keystore_url: str) -> tuple[str, str]:
     return data_url, keystore_url
 
 
+@pytest.fixture
+def admin_key(run: Run, manifest: Path) -> str:
+    """By `init` itself, each time: this is where it is tested."""
+    key = answer(run("init", "--manifest", str(manifest), "--json"))["admin_key"]
+    assert isinstance(key, str)
+    return key
+
+
 def test_init_makes_a_deployment_whose_administrator_has_the_key_shown(home: Path, admin_key: str) -> None:
     service = Steward.open(Settings.from_environment())
     try:

@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from tests.cli.people_seen import values_of
+from tests.server import http
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLE: Final = ROOT / "examples" / "operations" / "manifest.yaml"
@@ -79,7 +80,8 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 
 def is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
+        with http(url, timeout=2) as client:
+            return client.get("/readyz").status_code == 200
     except httpx.TransportError:
         return False
 

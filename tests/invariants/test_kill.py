@@ -16,7 +16,7 @@ from privacy.tables import audit_events, index_entries
 from privacy.tables import records as records_table
 from privacy.tables import subjects as subjects_table
 from tests.invariants.looking import rows
-from tests.server import Service
+from tests.server import Service, http
 from tests.world import World
 
 KILLS: Final = 6
@@ -58,66 +58,67 @@ class Caller:
     surprises: list[str] = field(default_factory=list)
 
     def run(self, stop: threading.Event, dice: random.Random) -> None:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        with httpx.Client(base_url=self.url, headers=headers, timeout=5) as http:
+        with http(self.url, self.key, timeout=5) as client:
             while not stop.is_set():
                 try:
-                    self._turn(http, dice)
+                    self._turn(client, dice)
                 except httpx.TransportError:
                     return  # it died while we were talking to it
 
-    def _turn(self, http: httpx.Client, dice: random.Random) -> None:
+    def _turn(self, client: httpx.Client, dice: random.Random) -> None:
         if len(self.subjects) < 2:
-            self.subjects.append(self._answer(http, "POST", "/v1/subjects", json={})["id"])
+            self.subjects.append(self._answer(client, "POST", "/v1/subjects", json={})["id"])
             return
         living = [id for id, known in self.records.items() if not known.deleted and not known.doubtful]
         turn = dice.choices(("store", "batch", "read", "list", "rectify", "delete"), (4, 2, 4, 2, 2, 1))[0]
         if turn == "store" or len(living) < 3:
             name = self._name()
-            body = self._answer(http, "POST", f"/v1/subjects/{dice.choice(self.subjects)}/records", json=_record(name))
+            body = self._answer(
+                client, "POST", f"/v1/subjects/{dice.choice(self.subjects)}/records", json=_record(name)
+            )
             self.records[body["id"]] = Known({name})
         elif turn == "batch":
             names = [self._name() for _ in range(4)]
             items = [_record(name) | {"subject_id": dice.choice(self.subjects)} for name in names]
             mode = dice.choice(("each", "all"))
-            body = self._answer(http, "POST", "/v1/records/batch-write", json={"mode": mode, "items": items})
+            body = self._answer(client, "POST", "/v1/records/batch-write", json={"mode": mode, "items": items})
             for name, item in zip(names, body["items"], strict=True):
                 self.records[item["record"]["id"]] = Known({name})
         elif turn == "read":
             asked = {"purpose": "membership"}
             wanted = dice.choice(living)
-            self._read(http, "GET", f"/v1/records/{wanted}", wanted, params=asked)
+            self._read(client, "GET", f"/v1/records/{wanted}", wanted, params=asked)
         elif turn == "list":
             asked = {"purpose": "membership", "type": "member"}
-            self._read(http, "GET", f"/v1/subjects/{dice.choice(self.subjects)}/records", None, params=asked)
+            self._read(client, "GET", f"/v1/subjects/{dice.choice(self.subjects)}/records", None, params=asked)
         elif turn == "rectify":
             id = dice.choice(living)
             known, name = self.records[id], self._name()
             known.names.add(name)
             known.doubtful = True
             match = {"If-Match": f'"{known.version}"'}
-            self._answer(http, "PATCH", f"/v1/records/{id}", json={"data": {"name": name}}, headers=match)
+            self._answer(client, "PATCH", f"/v1/records/{id}", json={"data": {"name": name}}, headers=match)
             self.records[id] = Known({name}, known.version + 1)
         else:
             id = dice.choice(living)
             self.records[id].doubtful = True
-            self._answer(http, "DELETE", f"/v1/records/{id}")
+            self._answer(client, "DELETE", f"/v1/records/{id}")
             self.records[id] = Known(set(), deleted=True)
 
     def _name(self) -> str:
         return f"Caller {self.number} {uuid4()}"
 
-    def _answer(self, http: httpx.Client, method: str, path: str, **options: Any) -> Any:
-        response = http.request(method, path, **options)
+    def _answer(self, client: httpx.Client, method: str, path: str, **options: Any) -> Any:
+        response = client.request(method, path, **options)
         if response.status_code not in (200, 201, 204):
             self.surprises.append(f"{method} {path}: {response.status_code} {response.text}")
             raise httpx.ReadError("not answered as expected")
         self.acknowledged += 1
         return response.json() if response.content else None
 
-    def _read(self, http: httpx.Client, method: str, path: str, wanted: str | None, **options: Any) -> None:
+    def _read(self, client: httpx.Client, method: str, path: str, wanted: str | None, **options: Any) -> None:
         request_id = str(uuid4())
-        body = self._answer(http, method, path, headers={"X-Request-Id": request_id}, **options)
+        body = self._answer(client, method, path, headers={"X-Request-Id": request_id}, **options)
         found = [body] if wanted is not None else body["items"]
         self.disclosed.append(Disclosed(request_id, {one["id"]: frozenset(one["data"]) for one in found}))
 
@@ -167,11 +168,11 @@ def _every_answer_holds(world: World, server: Service, callers: list[Caller]) ->
     """What was acknowledged is there, through the service that has just come up."""
     known = {id: one for caller in callers for id, one in caller.records.items()}
     ids = list(known)
-    with server.http(world.keys["platform"]) as http:
+    with server.http(world.keys["platform"]) as client:
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
             wanted = {"purpose": "membership", "items": [{"record_id": id} for id in some]}
-            found = http.post("/v1/records/batch-read", json=wanted).json()["items"]
+            found = client.post("/v1/records/batch-read", json=wanted).json()["items"]
             for id, item in zip(some, found, strict=True):
                 state = known[id]
                 if item["status"] == 200:

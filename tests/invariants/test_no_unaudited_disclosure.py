@@ -15,7 +15,7 @@ import pytest
 
 from privacy.tables import audit_events
 from tests.invariants.looking import counts, rows, run
-from tests.server import Service
+from tests.server import Service, http
 from tests.world import PERSON, World
 
 THREADS: Final = 8
@@ -98,13 +98,13 @@ class Callers:
 
     def _run(self, number: int) -> None:
         ways = list(self.ways.items())
-        with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30) as http:
+        with http(self.url, self.key) as client:
             turn = number
             while not self._stop.is_set():
                 way, ask = ways[turn % len(ways)]
                 turn += 1
                 request_id, started = str(uuid4()), time.monotonic()
-                response = ask(http, {"X-Request-Id": request_id})
+                response = ask(client, {"X-Request-Id": request_id})
                 self.seen.append(Seen(way, started, time.monotonic(), request_id, response))
 
 
@@ -208,10 +208,10 @@ def test_an_answer_leaves_only_after_its_commit(shared_world: World, shared_serv
     """At the moment when a caller holds plaintext, another connection can see the event."""
     subject = shared_world.subject()
     record = shared_world.store(subject).id
-    with shared_server.http(shared_world.keys["platform"]) as http:
+    with shared_server.http(shared_world.keys["platform"]) as client:
         for way, ask in list(_reads(subject, record).items()) * 3:
             request_id = str(uuid4())
-            response = ask(http, {"X-Request-Id": request_id})
+            response = ask(client, {"X-Request-Id": request_id})
             events = [event for event in rows(shared_world, audit_events) if event["request_id"] == request_id]
             assert events, way
             if PERSON["name"] in response.text:

@@ -246,7 +246,7 @@ def country(jurisdiction: str) -> str:
 
 def age(born: date, today: date) -> int:
     """Whole years. A birthday on 29 February is on 1 March in a year without one."""
-    years = 0
+    years = max(0, today.year - born.year - 1)  # that many birthdays have passed, whatever the day
     while birthday(born, years + 1) <= today:
         years += 1
     return years
