@@ -1,6 +1,7 @@
 """`python -m bench`: what the service can do, measured beside what nobody could do better.
 
-`python -m bench vault --help`, and the same of `audit`, `lifecycle` and `detection`, show what can be chosen.
+`python -m bench vault --help`, and the same of `audit`, `lifecycle`, `detection` and `anonymisation`, show what can be
+chosen.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import audit, detection, lifecycle, report, vault
+from bench import anonymisation, audit, detection, lifecycle, report, vault
 from bench.report import BESIDE, Plan
 
 _DEFAULT = Plan()
-_OTHERS = {"audit": audit.main, "lifecycle": lifecycle.main, "detection": detection.main}
+_OTHERS = {
+    "audit": audit.main,
+    "lifecycle": lifecycle.main,
+    "detection": detection.main,
+    "anonymisation": anonymisation.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -133,11 +133,46 @@ class FoundAboveLevel(Refused):
     title = "A value holds data above the level that its field declares"
 
 
+class CannotAnonymise(Refused):
+    """No generalisation of these rows satisfies the policy within its limits of suppression and loss."""
+
+    code = "cannot-anonymise"
+    title = "The data cannot be anonymised under this policy"
+
+
+class PersonalInOutput(Refused):
+    """A column that would be published as it is holds what identifies persons; `columns` in the context names it."""
+
+    code = "personal-data-in-output"
+    title = "What would be published holds personal data"
+
+
+class BudgetExhausted(Refused):
+    """What may be told of these people by statistics has been told; `left` is what remains, in rho."""
+
+    code = "budget-exhausted"
+    title = "The privacy budget does not cover this question"
+
+
+class BudgetUndeclared(Refused):
+    """Without a declared budget nothing is told by statistics."""
+
+    code = "budget-undeclared"
+    title = "The manifest declares no privacy budget for this"
+
+
 class DetectionOff(Refused):
     """`PRIVACY_DETECTION` is off."""
 
     code = "detection-off"
     title = "This deployment does not analyse texts"
+
+
+class UnsafeTable(Refused):
+    """A table of counts or sums would show a small group, by itself or with `earlier`, which the context then names."""
+
+    code = "unsafe-table"
+    title = "The table would give a small group away"
 
 
 class NotFound(PrivacyError):
@@ -197,6 +232,20 @@ class OnHold(Conflict):
     title = "A legal hold keeps this as it is"
 
 
+class NotAnonymised(Conflict):
+    """The release has not passed its gate and a second person, or its date for being assessed again is over."""
+
+    code = "not-anonymised"
+    title = "This release may not be given to anybody"
+
+
+class ReleaseStale(Conflict):
+    """Somebody whose data is in it may not be used any more, or an earlier release came between. Ask for it again."""
+
+    code = "release-stale"
+    title = "The release must be made again"
+
+
 class StatutoryPeriod(Conflict):
     """A law asks for it to be kept until `until`."""
 
@@ -230,6 +279,20 @@ class Undeclared(Invalid):
 
     code = "undeclared"
     title = "The manifest does not declare this"
+
+
+class UnknownValue(Invalid):
+    """A value that the hierarchy of its column does not have: `column` in the context, never the value."""
+
+    code = "unknown-value"
+    title = "A value is not in the hierarchy of its column"
+
+
+class Unclassified(Invalid):
+    """Nobody has said what these columns are; `columns` in the context names all of them."""
+
+    code = "unclassified-columns"
+    title = "A column has no role"
 
 
 class TooLarge(PrivacyError):
@@ -294,6 +357,13 @@ class Corrupt(PrivacyError):
 
     code = "corrupt"
     title = "A stored record could not be opened"
+
+
+class OutputDiffers(PrivacyError):
+    """What was written is not what was decided: the disk, the engine, or a bug of ours. It has been removed."""
+
+    code = "output-differs"
+    title = "What was written is not what was decided, and has been removed"
 
 
 class Unaudited(PrivacyError):
