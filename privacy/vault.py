@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, LargeBinary, func
 
 from keys import container
 from keys.container import Place
+from keys.derivation import derive, length_prefixed
 from keys.errors import (
     BadRootKey,
     CannotOpen,
@@ -82,6 +83,15 @@ class Resealing(NamedTuple):
     sealed: bytes
     about: UUID
     without: frozenset[int] = frozenset()
+
+
+class Opening(NamedTuple):
+    """A container to open, under what decision; `about` is what the event names, its subject when None."""
+
+    decision: Decision
+    at: At
+    sealed: bytes
+    about: UUID | None = None
 
 
 class Vault:
@@ -259,6 +269,55 @@ def unseal(work: Work, decision: Decision, at: At, sealed: bytes) -> dict[int, A
     except KeysError as error:
         raise _ours(error) from None
     return {number: _decode(box) for number, box in opened.items()}
+
+
+def unseal_many(work: Work, items: Sequence[Opening]) -> list[dict[int, Any] | Erased | Corrupt]:
+    """The values that each item's decision names, by number; or that its key is destroyed, or that it does not open.
+
+    The work owes an event about what each item names, not about each record. The keys are fetched in one statement.
+    Raises `KeysUnavailable`.
+    """
+    keyring = work.service.keyring
+    kids = [_kid_or_none(item.sealed) for item in items]
+    wanted = list(dict.fromkeys(kid for kid in kids if kid is not None))
+    found = dict(zip(wanted, work.service.vault.by_kid.many(None, wanted), strict=True)) if wanted else {}
+    opened: list[dict[int, Any] | Erased | Corrupt] = []
+    with key_errors(), ExitStack() as unwrapped:
+        keys = {kid: unwrapped.enter_context(keyring.unwrap(one)) for kid, one in found.items() if one is not None}
+        for kid, (decision, at, sealed, about) in zip(kids, items, strict=True):
+            key = keys.get(kid) if kid is not None else None
+            if key is None:
+                opened.append(Corrupt() if kid is None else Erased())
+                continue
+            work.owe(about or at.subject_id)
+            try:
+                boxes = container.unseal(key, _place(keyring, at), sealed, decision.numbers)
+            except CannotOpen:
+                opened.append(Corrupt())
+                continue
+            opened.append({number: _decode(box) for number, box in boxes.items()})
+    return opened
+
+
+def derived(work: Work, scoped: Scoped, label: bytes, about: Sequence[bytes], length: int) -> bytes:
+    """Bytes that follow from the current data key of a subject and scope, and end with it (SP 800-108).
+
+    They tell nothing of the key or of what follows from it under another `label` or `about`. Raises `Erased`,
+    `KeysUnavailable`.
+    """
+    wrapped = work.fetch(work.service.vault.current, scoped)
+    if wrapped is None:
+        work.look_again()  # its key may have been destroyed since the row was read
+        raise Erased("The key of this subject has been destroyed")
+    with key_errors(), work.service.keyring.unwrap(wrapped) as key:
+        return bytes(derive(key.expose(), label, length_prefixed(*about), length))
+
+
+def _kid_or_none(sealed: bytes) -> bytes | None:
+    try:
+        return container.kid_of(sealed)
+    except CannotOpen:
+        return None
 
 
 def reseal(

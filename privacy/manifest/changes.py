@@ -5,11 +5,14 @@ Nothing here knows a database: a `Demand` is a question, and the caller counts t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final, Literal
 
+from privacy.anonymisation.hierarchy_specs import Kind, Spec, as_json
 from privacy.manifest.model import REDACTED, Grounds, KeepFrom, Manifest, Statutory, Text
 from privacy.periods import Period, longest
 
@@ -126,12 +129,14 @@ def _leaves(manifest: Manifest) -> Iterator[tuple[_Path, str]]:
         yield ("records", name), _DECLARED
         yield ("records", name, "scope"), record_type.scope
         yield ("records", name, "title"), _written(record_type.title)
+        yield ("records", name, "budget"), _written(record_type.budget)
         for field_name, declared in record_type.fields.items():
             path = ("records", name, "fields", field_name)
             yield path, _DECLARED
             for key in ("level", "category", "type", "lookup", "normaliser", "mask", "detect", "on_find", "analytics"):
                 yield (*path, key), _written(getattr(declared, key))
             yield (*path, "scan"), ", ".join(declared.scan)
+            yield (*path, "hierarchy"), _hierarchy(declared.hierarchy)
             yield (*path, "max_length"), str(declared.max_length)
             yield (*path, "title"), _written(declared.title)
     for name, purpose in manifest.purposes.items():
@@ -195,6 +200,15 @@ def _written(value: object) -> str:
             return str(value)
 
 
+def _hierarchy(spec: Spec | None) -> str:
+    """A CSV by its digest: it is as long as its values are many."""
+    if spec is None:
+        return _written(None)
+    if spec.kind is Kind.CSV:
+        return f"csv {sha256(spec.text.encode()).hexdigest()[:16]}"
+    return json.dumps(as_json(spec), ensure_ascii=False)
+
+
 def _written_grounds(grounds: Grounds) -> str:
     parts = (
         ("", grounds.reference),
@@ -217,6 +231,8 @@ def _effect(path: _Path, kind: str, was: str | None, now: str | None) -> tuple[s
             return "notices and receipts name the controller differently; people must be told (PIPL-17)", True
         case ("records", _):
             return _THING["type"][kind]
+        case ("records", _, "budget"):
+            return "statistics may tell more or less of the people from now on; what was spent stays spent", True
         case ("records", _, "scope"):
             return "records are sealed under another data key; none may be stored", True
         case ("records", _, "fields", _):
@@ -317,6 +333,8 @@ def _field_effect(part: str, was: str | None, now: str | None) -> tuple[str, boo
             return "new values are checked for another kind", False
         case "on_find":
             return "what is found above the declared level is handled differently from the next write on", False
+        case "hierarchy":
+            return "releases from now on generalise the field otherwise, and do not stand beside earlier ones", True
         case "analytics":
             return "releases from now on treat the field differently", True
         case _:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final, assert_never
 
+from privacy.anonymisation.hierarchy_specs import Spec
 from privacy.levels import Level
 from privacy.manifest.placed_yaml import Problem
 from privacy.periods import Period
@@ -17,6 +19,7 @@ DEFAULT_SCOPE: Final = "main"
 REDACTED: Final = "redacted"  # in the place of a mask: the text, with what is personal in it taken out; no mask's name
 DEFAULT_MAX_LENGTH: Final = 10_000
 DEFAULT_PLANNED_SUBJECTS: Final = 1_000_000
+NANO: Final = 1_000_000_000
 
 
 class Basis(StrEnum):
@@ -120,7 +123,8 @@ class Field:
     """`normaliser` is set exactly when `lookup` is. `max_length` counts characters, of a list all together.
 
     `scan`: the languages in which free text is looked through when it is stored; none: it is not. `on_find` says what
-    is done when that, or `detect`, finds something above `level`.
+    is done when that, or `detect`, finds something above `level`. `hierarchy`: what a release may generalise the values
+    of a quasi-identifier to; a request may say otherwise.
     """
 
     name: str
@@ -136,6 +140,24 @@ class Field:
     title: Text | None
     max_length: int
     on_find: OnFind = OnFind.REPORT
+    hierarchy: Spec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What statistics with differential privacy may spend of a record type, in nano-rho (zero-concentrated).
+
+    `total`: all analysts together, for ever; `analyst`: one of them. `delta` is that of the (epsilon, delta) that a
+    spent rho is reported as.
+    """
+
+    total: int
+    analyst: int
+    delta: Decimal
+
+    def __str__(self) -> str:
+        total, analyst = (f"{Decimal(nano) / NANO:f}" for nano in (self.total, self.analyst))
+        return f"rho {total} in all, {analyst} by one analyst, delta {self.delta.normalize():e}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +168,7 @@ class RecordType:
     fields: Mapping[str, Field]
     title: Text | None
     scope: str
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,11 @@ from typing import Final
 
 import yaml
 
+from privacy.anonymisation.hierarchy_specs import Spec
+from privacy.anonymisation.hierarchy_specs import parse as parse_hierarchy
+from privacy.errors import Invalid
 from privacy.levels import Level
+from privacy.manifest.budgets import read_budget
 from privacy.manifest.model import (
     DEFAULT_MAX_LENGTH,
     DEFAULT_SCOPE,
@@ -28,10 +32,11 @@ from privacy.vocabulary import CATEGORIES, PERSONAL_DATA, SENSITIVE, is_a
 ANALYTICS: Final = ("quasi", "sensitive", "keep", "drop")
 _LONGEST_TEXT: Final = 1_000_000
 _DETECTOR: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
+_NUMBER: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?")
 _CONTACT_DATA: Final = ("pd:Name", "pd:EmailAddress", "pd:TelephoneNumber", "pd:OfficialID", "pd:PhysicalAddress")
 _FIELD_KEYS: Final = (
     "level", "category", "type", "title", "lookup", "normalise", "mask", "detect", "scan", "on_find",
-    "analytics", "max_length",
+    "analytics", "hierarchy", "max_length",
 )  # fmt: skip
 
 
@@ -49,7 +54,7 @@ def read_records(draft: Draft, node: yaml.Node) -> RecordTypes:
     records = RecordTypes()
     for name, entry in draft.named(node, "'records'", "a record type").items():
         what = f"the record type {name!r}"
-        entries = draft.mapping(entry.value, what, allowed=("fields", "title", "scope"), required=("fields",))
+        entries = draft.mapping(entry.value, what, allowed=("fields", "title", "scope", "budget"), required=("fields",))
         scope = draft.name(entries["scope"].value, f"the scope of {what}") if "scope" in entries else None
         fields: dict[str, Field] = {}
         if "fields" in entries:
@@ -58,7 +63,8 @@ def read_records(draft: Draft, node: yaml.Node) -> RecordTypes:
                 fields[field_name] = _field(draft, field_name, f"{name}.{field_name}", place.value)
         records.places[name,] = entry.key
         title = draft.title(entries, "title", what)
-        records.types[name] = RecordType(name, MappingProxyType(fields), title, scope or DEFAULT_SCOPE)
+        budget = read_budget(draft, entries, what)
+        records.types[name] = RecordType(name, MappingProxyType(fields), title, scope or DEFAULT_SCOPE, budget)
     return records
 
 
@@ -108,6 +114,7 @@ def _field(draft: Draft, name: str, path: str, node: yaml.Node) -> Field:
         title=draft.title(entries, "title", what),
         max_length=_max_length(draft, entries, path, value_type),
         on_find=_on_find(draft, entries, path, is_looked_through=bool(scan) or "detect" in entries),
+        hierarchy=_hierarchy(draft, entries, path),
     )
 
 
@@ -225,6 +232,33 @@ def _on_find(draft: Draft, entries: Mapping[str, Entry], path: str, *, is_looked
             "add 'scan: [zh, en]' or 'detect:', or remove on_find"
         )  # fmt: skip
     return OnFind(given)
+
+
+def _hierarchy(draft: Draft, entries: Mapping[str, Entry], path: str) -> Spec | None:
+    """What a quasi-identifier may be generalised to: a word, or a mapping of one word to a text or a list."""
+    if "hierarchy" not in entries:
+        return None
+    place = entries["hierarchy"]
+    analytics = entries["analytics"].value.value if "analytics" in entries else None
+    if analytics != "quasi":
+        draft.report(
+            place.key, "hierarchy-without-quasi", f"{path!r} has a hierarchy and is no quasi-identifier",
+            "add 'analytics: quasi' or remove hierarchy"
+        )  # fmt: skip
+    try:
+        return parse_hierarchy(_plain(place.value))
+    except Invalid as error:
+        draft.report(place.value, "bad-hierarchy", f"the hierarchy of {path!r} cannot be read", error.detail)
+        return None
+
+
+def _plain(node: yaml.Node) -> object:
+    """A node as JSON would have it, numbers as numbers."""
+    if isinstance(node, yaml.MappingNode):
+        return {str(key.value): _plain(value) for key, value in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item) for item in node.value]
+    return float(node.value) if _NUMBER.fullmatch(node.value) else str(node.value)
 
 
 def _max_length(draft: Draft, entries: Mapping[str, Entry], path: str, value_type: ValueType) -> int:

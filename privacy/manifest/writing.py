@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import yaml
 
+from privacy.anonymisation.hierarchy_specs import as_json
 from privacy.manifest.model import (
+    NANO,
     REDACTED,
     Basis,
+    Budget,
     Grounds,
     KeepFrom,
     KeepFromKind,
@@ -62,11 +65,23 @@ def _dumped_type(record_type: RecordType) -> dict[str, object]:
             scan=list(declared.scan),
             on_find=declared.on_find.value if declared.scan or declared.detect else None,
             analytics=declared.analytics,
+            hierarchy=None if declared.hierarchy is None else as_json(declared.hierarchy),
             max_length=declared.max_length if declared.type in (ValueType.TEXT, ValueType.LIST) else None,
         )
         for name, declared in record_type.fields.items()
     }
-    return _given(title=_both(record_type.title), scope=record_type.scope, fields=fields)
+    return _given(
+        title=_both(record_type.title),
+        scope=record_type.scope,
+        budget=_dumped_budget(record_type.budget),
+        fields=fields,
+    )
+
+
+def _dumped_budget(budget: Budget | None) -> dict[str, object] | None:
+    if budget is None:
+        return None
+    return {"total": budget.total / NANO, "analyst": budget.analyst / NANO, "delta": float(budget.delta)}
 
 
 def _dumped_purpose(purpose: Purpose) -> dict[str, object]:

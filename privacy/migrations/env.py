@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
+from privacy import tables_budgets, tables_releases
 from privacy.migrations import VERSION_TABLE
 from privacy.tables import metadata
+
+_DECLARING = (tables_budgets, tables_releases)  # their tables are in `metadata` now
 
 context.configure(
     connection=context.config.attributes["connection"],
