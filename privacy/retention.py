@@ -7,7 +7,7 @@ one transaction, and whoever comes after a crash goes on where it stopped:
 2. destroy the data keys of scopes that an earlier round has emptied (`privacy.empty_scopes`)
 3. lock the subjects whose records have ended, leaving out those whom somebody else holds; then read the records
 4. judge each by the manifest in force: some must be kept longer by now
-5. remove it with its index entries, or keep of it what is declared to be anonymous (`privacy.residues`)
+5. remove it with its index entries, and keep of it what is anonymous (`privacy.residues`)
 6. one event "record.expired" a record, and note the scopes that are empty now
 
 What else ends by a date joins in `EXPIRING`. A record that cannot be swept is counted by `privacy.job_runs`, which
@@ -26,7 +26,7 @@ from sqlalchemy import Row, delete, update
 
 from privacy import consent_expiry, empty_scopes, holds, job_runs, residues
 from privacy.errors import Corrupt, Erased
-from privacy.residues import Residue
+from privacy.residues import Candidate
 from privacy.retention_due import JOB, Fate, count, due, ended, judged, lock_free
 from privacy.retention_plans import SWEPT
 from privacy.retention_recalculation import is_settled
@@ -138,7 +138,7 @@ def sweep(work: Work, limit: int = ROUND) -> Swept:
     if gone:
         # 5.
         _remove(work, gone)
-        residues.keep(work, left)
+        residues.keep(work, residues.anonymised(left))
         # 6.
         empty_scopes.note(work, {(row.subject_id, row.record_type) for row in gone})
     for name, expire in EXPIRING.items():
@@ -150,10 +150,10 @@ def sweep(work: Work, limit: int = ROUND) -> Swept:
     return done
 
 
-def _decided(work: Work, rows: Sequence[Row[Any]], done: Swept) -> tuple[list[Row[Any]], list[Residue]]:
+def _decided(work: Work, rows: Sequence[Row[Any]], done: Swept) -> tuple[list[Row[Any]], list[Candidate]]:
     """What goes, and what of it is left; what must be kept longer gets its new end."""
     gone: list[Row[Any]] = []
-    left: list[Residue] = []
+    left: list[Candidate] = []
     for row, fate, end in judged(work, rows, is_settled=is_settled(work)):
         if fate == "postpone":
             this = (_R.subject_id == row.subject_id, _R.record_id == row.record_id)
@@ -161,13 +161,13 @@ def _decided(work: Work, rows: Sequence[Row[Any]], done: Swept) -> tuple[list[Ro
             done.postponed += 1
             continue
         try:
-            residue = _residue(work, row) if fate == "anonymise" else None
+            candidate = _candidate(work, row) if fate == "anonymise" else None
         except Corrupt as error:
             _fail(work, row, error.code)
             done.failed += 1
             continue
-        if residue is not None:
-            left.append(residue)
+        if candidate is not None:
+            left.append(candidate)
         gone.append(row)
         done.take(row.record_type, fate)
         detail = {"transformed": fate == "anonymise", "type": row.record_type}
@@ -175,7 +175,7 @@ def _decided(work: Work, rows: Sequence[Row[Any]], done: Swept) -> tuple[list[Ro
     return gone, left
 
 
-def _residue(work: Work, row: Row[Any]) -> Residue | None:
+def _candidate(work: Work, row: Row[Any]) -> Candidate | None:
     """None where the key is destroyed already: there is nothing to keep."""
     declared = work.declared.record_type(row.record_type)
     try:
