@@ -35,9 +35,11 @@ from api.routes import (
     jobs,
     keys,
     records,
+    releases,
     retention,
     scanning,
     standing,
+    statistics,
     subjects,
     watching,
 )
@@ -91,7 +93,7 @@ def create_app(service: Steward) -> FastAPI:
     )
     everything = (
         *(records, subjects, consents, standing, health, declared),
-        *(audit, evidence, exposure, watching, jobs, erasures, holds, retention, keys, scanning),
+        *(audit, evidence, exposure, watching, jobs, erasures, holds, retention, keys, statistics, scanning, releases),
     )
     for part in everything:
         app.router.routes.extend(part.router.routes)

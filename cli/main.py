@@ -21,10 +21,13 @@ from cli import (
     manifest,
     notice,
     principal,
+    release,
     retention,
+    statistics,
     subject,
     witness,
 )
+from cli.anonymise import anonymise
 from cli.demo import demo
 from cli.deployment import doctor, init
 from cli.processes import forbid_dumps
@@ -64,7 +67,10 @@ app.add_typer(witness.app, name="witness")
 app.add_typer(backup.app, name="backup")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(release.app, name="release")
+app.add_typer(statistics.app, name="statistics")
 app.command()(scan)
+app.command()(anonymise)
 app.command()(demo)
 app.command()(doctor)
 

@@ -64,6 +64,12 @@ def by_itself(run: Callable[[Steward], int]) -> Round:
     return lambda service, _: run(service)
 
 
+def _make_releases(service: Steward, progress: Progress) -> int:
+    from privacy.anonymisation import release_job  # numpy and DuckDB, which no other job needs
+
+    return release_job.make_some(service, progress)
+
+
 JOBS: Final[Mapping[str, Job]] = {
     "forget-idempotency-keys": Job(in_one_work(idempotency.forget), Every(timedelta(hours=1))),
     "watch": Job(in_one_work(watching.watch), Every(timedelta(seconds=30)), again=watching.ROUND),
@@ -82,6 +88,7 @@ JOBS: Final[Mapping[str, Job]] = {
     ),
     "erasures": Job(by_itself(erasure.work_off), Every(timedelta(minutes=1)), again=erasure.ROUND),
     "rotations": Job(by_itself(rotations.work_off), Every(timedelta(minutes=1))),
+    "releases": Job(_make_releases, Every(timedelta(minutes=1)), again=1, lease=timedelta(minutes=5)),
     "scan-stored": Job(scan_stored.scan_some, Every(timedelta(minutes=5)), again=scan_stored.ROUND),
     # It holds a lock on its folder, which each machine has for itself: what is built there is a copy.
     "audit-segments": Job(by_itself(audit_segments.extend), Every(timedelta(minutes=10))),

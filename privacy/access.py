@@ -75,7 +75,9 @@ def decide_keeping(work: Work, plan: Plan, facts: Facts) -> Decision:
     return _yes(ask, plan)
 
 
-def decide_release(work: Work, plan: Plan, facts: Facts, stored_at: int | None = None) -> Decision:
+def decide_release(
+    work: Work, plan: Plan, facts: Facts, stored_at: int | None = None, *, sensitive: Collection[str] = ()
+) -> Decision:
     """Whether the fields of the plan may be read into a release or a statistic, never to leave as they are.
 
     As `decide` in all that the subject has decided and the law asks; but the purpose must be `only: anonymised`, and
@@ -87,7 +89,8 @@ def decide_release(work: Work, plan: Plan, facts: Facts, stored_at: int | None =
         no = rule(ask)
         if no is not None:
             raise no
-    return _yes(ask, plan)
+    decision = _yes(ask, plan)
+    return decision if not sensitive or rules.covers_sensitive(ask) else _narrowed(decision, sensitive)
 
 
 def may_analyse(work: Work, purpose: str, record_type: str) -> None:

@@ -29,6 +29,7 @@ import httpx
 from privacy.client_shapes import (
     Access,
     AccessSummary,
+    Cell,
     Choice,
     Consent,
     Decision,
@@ -44,15 +45,19 @@ from privacy.client_shapes import (
     NoticeText,
     OfRecord,
     OfSubject,
+    PrivacyBudget,
+    Pseudonym,
     PublishedNotice,
     Purpose,
     Record,
     RedactedText,
     Redaction,
     Refusal,
+    Release,
     Scan,
     ScannedText,
     Standing,
+    Statistic,
     StoredRecord,
     Subject,
     Withheld,
@@ -75,13 +80,15 @@ from privacy.client_wire import (
 from privacy.errors import PrivacyError
 
 __all__ = [
-    "Access", "AccessSummary", "Choice", "Consent", "Decision", "Erasure", "Event", "EventCount", "Finding",
+    "Access", "AccessSummary", "Cell", "Choice", "Consent", "Decision", "Erasure", "Event", "EventCount", "Finding",
     "Health", "Hit", "Json", "LifeEvent", "NewRecord", "Notice", "NoticeText", "OfRecord", "OfSubject",
-    "PrivacyClient", "PublishedNotice", "Purpose", "Record", "RedactedText", "Redaction", "Refusal", "Scan",
-    "ScannedText", "Standing", "StoredRecord", "Subject", "Value", "Withheld",
+    "PrivacyBudget", "PrivacyClient", "Pseudonym", "PublishedNotice", "Purpose", "Record", "RedactedText",
+    "Redaction", "Refusal", "Release", "Scan", "ScannedText", "Standing", "Statistic", "StoredRecord", "Subject",
+    "Value", "Withheld",
 ]  # fmt: skip
 
 Language = Literal["zh", "en"]
+Point = int | float | str
 
 
 class PrivacyClient:
@@ -486,6 +493,121 @@ class PrivacyClient:
         body: dict[str, Value] = {"texts": listed(texts), "how": how, "keep": listed(keep)}
         body |= known({"languages": _names(languages), "subject_id": _id(subject_id), "purpose": purpose})
         return Redaction.from_json(self._wire.ask("/v1/redact", body))
+
+    # --- many subjects at once, and one under another name
+
+    def ask_statistic(
+        self,
+        statistic: Literal["count", "sum", "mean", "histogram", "quantile"],
+        *,
+        purpose: str,
+        type: str,
+        rho: float,
+        contributions: int,
+        field: str | None = None,
+        bounds: tuple[Point, Point] | None = None,
+        keys: Sequence[str | int | bool] | None = None,
+        edges: Sequence[Point] | None = None,
+        candidates: Sequence[Point] | None = None,
+        rank: float | None = None,
+        decimals: int | None = None,
+        as_of: date | None = None,
+        clamp: bool = False,
+    ) -> Statistic:
+        """A statistic with differential privacy, which costs `rho` unless the same was asked that day.
+
+        Bounds, keys, edges and candidates are public, never taken from the data; `contributions` rows of one person
+        count. Dates among them are written in ISO 8601. Raises BudgetExhausted, BudgetUndeclared, Invalid.
+        """
+        body: dict[str, Value] = {
+            "statistic": statistic,
+            "purpose": purpose,
+            "type": type,
+            "rho": rho,
+            "contributions": contributions,
+            "clamp": clamp,
+        }
+        more: dict[str, Value] = {
+            "field": field,
+            "bounds": bounds,
+            "keys": keys,
+            "edges": edges,
+            "candidates": candidates,
+            "rank": rank,
+            "decimals": decimals,
+            "as_of": as_of,
+        }
+        return Statistic.from_json(self._wire.ask("/v1/statistics", body | known(more)))
+
+    def privacy_budgets(self) -> list[PrivacyBudget]:
+        """What may still be told of the record types that the key is granted, of all analysts and of its own part."""
+        return [PrivacyBudget.from_json(item) for item in self._wire.pages("/v1/privacy-budgets", {})]
+
+    def pseudonym(self, subject_id: str | UUID, *, purpose: str, recipient: str) -> Pseudonym:
+        """What `recipient` may know the subject by for `purpose`: de-identified, gone with the subject's key."""
+        body: dict[str, Value] = {"purpose": purpose, "recipient": recipient}
+        return Pseudonym.from_json(self._wire.ask(_of(subject_id, "pseudonyms"), body))
+
+    # --- releases
+
+    def ask_release(
+        self,
+        *,
+        recipient: str,
+        recipient_class: Literal["public", "controlled"],
+        purpose: str,
+        type: str,
+        fields: Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        policy: Mapping[str, Value] | None = None,
+        hierarchies: Mapping[str, Value] | None = None,
+        table: Mapping[str, Value] | None = None,
+    ) -> Release:
+        """Ask for a release of records; a job makes and checks it, and a second person must approve it.
+
+        `policy` holds k, suppression, max_loss, recoding and rules for sensitive columns; `hierarchies` say otherwise
+        than the manifest. With `table` ({"by": [...], "sum": ...}) counts are released, not rows.
+        """
+        records = known({"purpose": purpose, "type": type, "since": since, "until": until})
+        records |= {} if fields is None else {"fields": listed(fields)}
+        body: dict[str, Value] = {
+            "records": records,
+            "recipient": recipient,
+            "recipient_class": recipient_class,
+            "kind": "microdata" if table is None else "table",
+        }
+        body |= known({"policy": policy, "hierarchies": hierarchies, "table": table})
+        return Release.from_json(self._wire.change("POST", "/v1/releases", body))
+
+    def releases(self, *, due: bool = False) -> list[Release]:
+        """The newest first; with `due` those that must be assessed again."""
+        parameters = {"due": "true" if due else None}
+        return [Release.from_json(item) for item in self._wire.pages("/v1/releases", parameters)]
+
+    def release(self, release_id: str | UUID) -> Release:
+        return Release.from_json(self._wire.get(f"/v1/releases/{segment(str(release_id))}"))
+
+    def approve_release(self, release_id: str | UUID) -> Release:
+        """The second person's yes. Raises ReleaseStale when it must be made again, Forbidden for whoever asked."""
+        return Release.from_json(self._wire.send("POST", f"/v1/releases/{segment(str(release_id))}/approve", retries=0))
+
+    def reject_release(self, release_id: str | UUID) -> Release:
+        return Release.from_json(self._wire.send("POST", f"/v1/releases/{segment(str(release_id))}/reject", retries=0))
+
+    def release_data(
+        self, release_id: str | UUID, file: BinaryIO, *, format: Literal["csv", "parquet"] = "csv"
+    ) -> None:
+        """Write the release's file. Raises NotAnonymised until a second person has approved it."""
+        self._wire.download(f"/v1/releases/{segment(str(release_id))}/data", None, file.write, {"format": format})
+
+    def release_risk(self, release_id: str | UUID) -> dict[str, Json]:
+        """The risk report, as the service gives it."""
+        return self._wire.get(f"/v1/releases/{segment(str(release_id))}/risk")
+
+    def release_sheet(self, release_id: str | UUID) -> dict[str, Json]:
+        """The data sheet that goes with the file."""
+        return self._wire.get(f"/v1/releases/{segment(str(release_id))}/sheet")
 
     # --- the service itself
 

@@ -383,6 +383,44 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A release for one recipient. `state`: asked, candidate, anonymised, refused, stale, rejected or failed.
+
+    `checks` are the gate's, each with `holds` and its figures; `code` says why it was refused or must be made again.
+    """
+
+    id: str
+    state: str
+    lineage: str
+    kind: str
+    recipient: str
+    recipient_class: str
+    asked_at: datetime
+    asked_by: str
+    reassess_at: datetime | None
+    code: str | None
+    checks: tuple[Item, ...]
+    figures: Mapping[str, Json]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            id=text(item, "id"),
+            state=text(item, "state"),
+            lineage=text(item, "lineage"),
+            kind=text(item, "kind"),
+            recipient=text(item, "recipient"),
+            recipient_class=text(item, "recipient_class"),
+            asked_at=moment(item, "asked_at"),
+            asked_by=text(item, "asked_by"),
+            reassess_at=maybe_moment(item, "reassess_at"),
+            code=maybe_text(item, "code"),
+            checks=tuple(objects(item, "checks")),
+            figures=mapping(item.get("figures")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedNotice:
     """A notice without its texts. `material` names purposes whose earlier consents it made stale by itself."""
 
@@ -676,3 +714,133 @@ class Redaction:
 
 def _findings(item: Item, name: str) -> tuple[Finding, ...]:
     return tuple(Finding.from_json(one) for one in objects(item, name))
+
+
+# --- what may be told of many
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a histogram: of `key`, or of what is from `lower` up to, without, `upper`; of neither: the rest."""
+
+    key: Json
+    lower: Json
+    upper: Json
+    value: int
+    interval: tuple[int, int]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        low, high = _ends(item)
+        if not isinstance(low, int) or not isinstance(high, int):
+            raise unknown_form()
+        return cls(item.get("key"), item.get("lower"), item.get("upper"), number(item, "value"), (low, high))
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A noisy answer; `interval` (of a histogram each cell's) holds with `confidence`. `rho` was spent on it once.
+
+    `repeated`: the same question had been answered that day, so nothing was spent this time.
+    """
+
+    id: str
+    statistic: str
+    as_of: str
+    value: int | float | str | None
+    interval: tuple[Json, Json] | None
+    accuracy: float
+    confidence: float
+    cells: tuple[Cell, ...]
+    rho: float
+    epsilon: float
+    delta: float
+    repeated: bool
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        value = item.get("value")
+        if isinstance(value, bool | list | dict):
+            raise unknown_form()
+        return cls(
+            id=text(item, "id"),
+            statistic=text(item, "statistic"),
+            as_of=text(item, "as_of"),
+            value=value,
+            interval=None if item.get("interval") is None else _ends(item),
+            accuracy=_real(item, "accuracy"),
+            confidence=_real(item, "confidence"),
+            cells=tuple(Cell.from_json(one) for one in objects(item, "cells")),
+            rho=_real(item, "rho"),
+            epsilon=_real(item, "epsilon"),
+            delta=_real(item, "delta"),
+            repeated=item.get("repeated") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyBudget:
+    """What an analyst, or all together ("*"), may spend of a record type, in rho; `epsilon` is what is spent.
+
+    `unanswered` were reserved and have no answer: in hand, or lost in a crash, and spent.
+    """
+
+    lineage: str
+    analyst: str
+    cap: float
+    spent: float
+    left: float
+    epsilon: float
+    delta: float
+    answered: int
+    unanswered: int
+    refused: int
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        return cls(
+            lineage=text(item, "lineage"),
+            analyst=text(item, "analyst"),
+            cap=_real(item, "cap"),
+            spent=_real(item, "spent"),
+            left=_real(item, "left"),
+            epsilon=_real(item, "epsilon"),
+            delta=_real(item, "delta"),
+            answered=number(item, "answered"),
+            unanswered=number(item, "unanswered"),
+            refused=number(item, "refused"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudonym:
+    """What a recipient may know a subject by for a purpose. `label`: de-identified, which is not anonymous."""
+
+    pseudonym: str
+    purpose: str
+    recipient: str
+    label: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, item: Item) -> Self:
+        label = mapping(item.get("label"))
+        return cls(
+            text(item, "pseudonym"),
+            text(item, "purpose"),
+            text(item, "recipient"),
+            {language: text(label, language) for language in label},
+        )
+
+
+def _ends(item: Item) -> tuple[Json, Json]:
+    interval = item.get("interval")
+    if not isinstance(interval, list) or len(interval) != 2:
+        raise unknown_form()
+    return interval[0], interval[1]
+
+
+def _real(item: Item, name: str) -> float:
+    value = item.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise unknown_form()
+    return float(value)

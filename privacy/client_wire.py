@@ -124,13 +124,23 @@ class Wire:
             if cursor == last:
                 raise unknown_form()
 
-    def download(self, path: str, body: Mapping[str, Value], write: Callable[[bytes], object]) -> None:
-        """A POST whose answer is written piece by piece, never held as a whole, and never repeated.
+    def download(
+        self,
+        path: str,
+        body: Mapping[str, Value] | None,
+        write: Callable[[bytes], object],
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
+        """A POST, or a GET without a body, whose answer is written piece by piece, never held as a whole nor repeated.
 
         Raises `Unavailable` when it breaks off: what has been written then is a part.
         """
         request = self._http.build_request(
-            "POST", path, content=_encoded(body), headers={"Content-Type": "application/json", "Accept": "*/*"}
+            "GET" if body is None else "POST",
+            path,
+            params=parameters,
+            content=None if body is None else _encoded(body),
+            headers={"Accept": "*/*", **({} if body is None else {"Content-Type": "application/json"})},
         )
         response: httpx.Response | None = None
         with suppress(httpx.HTTPError):  # these errors hold the request: none is chained

@@ -39,6 +39,7 @@ from privacy.tables import audit_details as details_table
 from privacy.tables import confirmations as confirmations_table
 from privacy.tables import consent_events, erasures, index_entries, records, standing_events, subjects
 from privacy.tables import holds as holds_table
+from privacy.tables_releases import release_parts as parts_table
 from privacy.vault import At, Decision, KeysOf, Resealing
 from privacy.work import Actor, Role, Work
 
@@ -109,6 +110,7 @@ _PROFILES: Final = (
 _HOUSE: Final = (
     _Sealed(holds_table, holds_table.c.hold_id, holds.TYPE, None),
     _Sealed(confirmations_table, confirmations_table.c.confirmation_id, "confirmation", None),
+    _Sealed(parts_table, parts_table.c.part_id, "release-part", None),
 )
 
 

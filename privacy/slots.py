@@ -133,6 +133,13 @@ def looked_at(service: Steward, terms: Mapping[str, Terms]) -> list[str]:
     return [row.name for row in rows if _due_at(row) <= instant or _righted(row, terms[row.name], instant)]
 
 
+def hasten(work: Work, name: str) -> None:
+    """The job is due now, for there is something for it to do. Nothing where it runs: it looks again by itself."""
+    this = select(job_slots.c.name).where(job_slots.c.name == name, job_slots.c.next_run > work.instant)
+    if work.execute(this.with_for_update(skip_locked=True)).first() is not None:
+        _change(work, name, next_run=work.instant)
+
+
 def claim(work: Work, name: str, terms: Terms, owner: str, *, at_once: bool = False) -> Claim | None:
     """Step 1: the run of the job that is due now, or None. `at_once`: whether it is due or not, unless it runs.
 

@@ -12,9 +12,14 @@ import httpx
 from sqlalchemy import update
 
 from privacy import alerts, consent, erasure, ids, job_runs, notifications, records, rotations, slots, watch_rules
+from privacy.anonymisation import releases
+from privacy.anonymisation.policies import Policy
+from privacy.anonymisation.release_requests import OfFile, RecipientClass, Request
+from privacy.anonymisation.release_requests import Role as Column
 from privacy.schedules import Every
 from privacy.sequencer import Sequencer
 from privacy.tables import rotations as rotations_table
+from tests.anonymisation.survey_world import run_job
 from tests.privacy.kept import declare, hold
 from tests.world import MANIFEST, PERSON, World
 
@@ -32,7 +37,10 @@ OPEN: Final = frozenset(
 
 @dataclass(frozen=True)
 class Ask:
-    """One request. `roles` may send it; `status` is what they get, `again` what whoever comes second gets."""
+    """One request. `roles` may send it; `status` is what they get, `again` what whoever comes second gets.
+
+    `is_hidden`: a service that may not send it does not learn that there is such a thing.
+    """
 
     method: str
     template: str
@@ -43,6 +51,7 @@ class Ask:
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     again: int | None = None
+    is_hidden: bool = False
 
     def send(self, http: httpx.Client, **headers: str) -> httpx.Response:
         return http.request(
@@ -162,10 +171,59 @@ def asks(world: World) -> list[Ask]:
         *_erasures(world),
         *_retained(world),
         *_keys(world),
+        *_statistics(world),
+        *_releases(world),
         Ask("POST", "/v1/scan", "/v1/scan", _BRINGERS, json={"text": "13800138000"}),
         Ask("POST", "/v1/redact", "/v1/redact", _BRINGERS, json={"text": "13800138000", "how": "hash"}),
         Ask("GET", "/metrics", "/metrics", _ALL),
     ]
+
+
+def _statistics(world: World) -> list[Ask]:
+    """Of a type whose budget `_retained` declares; and a pseudonym for marketing, which the subject consents to."""
+    subject, review = world.subject(), frozenset({"operator", "auditor", "admin"})
+    world.consent(subject)
+    new = {"statistic": "count", "purpose": "statistics", "type": "member", "rho": 0.01, "contributions": 1}
+    one, ledger = "/v1/subjects/{subject_id}/pseudonyms", "/v1/privacy-budgets/{type}/questions"
+    named = {"purpose": "marketing", "recipient": "sms-gateway"}
+    return [
+        Ask("POST", "/v1/statistics", "/v1/statistics", _OPERATOR, 200, new),
+        Ask("GET", "/v1/privacy-budgets", "/v1/privacy-budgets", _ALL),
+        Ask("GET", ledger, ledger.format(type="member"), review),
+        Ask("POST", one, one.format(subject_id=subject), _SERVICE, 200, named),
+    ]
+
+
+def _releases(world: World) -> list[Ask]:
+    """Of files that somebody at the terminal brought: one to be approved and given, one to be rejected."""
+    with world.service.begin() as work:
+        approved, rejected = (releases.ask(work, *_brought(name)).id for name in ("ages", "years"))
+    run_job(world)
+    of, one = "/v1/releases", "/v1/releases/{release_id}"
+    columns = {"age": "quasi", "town": "keep"}
+    new = {
+        "file": {"name": "towns", "columns": columns, "text": "age,town\n40,x\n"},
+        "recipient": "university",
+        "recipient_class": "controlled",
+    }
+    review, path = frozenset({"operator", "auditor", "admin"}), one.format(release_id=approved)
+    return [
+        Ask("POST", of, of, _OPERATOR, 202, new),
+        Ask("GET", of, of, _ALL),
+        Ask("GET", one, path, review, is_hidden=True),
+        Ask("POST", f"{one}/approve", f"{path}/approve", _OPERATOR, again=409),
+        Ask("POST", f"{one}/reject", one.format(release_id=rejected) + "/reject", _OPERATOR, is_hidden=True),
+        Ask("GET", f"{one}/data", f"{path}/data", _OPERATOR, is_hidden=True),
+        Ask("GET", f"{one}/risk", f"{path}/risk", review, is_hidden=True),
+        Ask("GET", f"{one}/sheet", f"{path}/sheet", review, is_hidden=True),
+    ]
+
+
+def _brought(name: str) -> tuple[Request, bytes]:
+    columns = {"age": Column.QUASI, "town": Column.KEEP}
+    rows = "".join(f"{40 + number % 2},{number % 3}\n" for number in range(20))
+    asked = Request(OfFile(name, columns), "university", RecipientClass.CONTROLLED, Policy(k=5))
+    return asked, f"age,town\n{rows}".encode()
 
 
 def _keys(world: World) -> list[Ask]:
@@ -196,7 +254,9 @@ def _keys(world: World) -> list[Ask]:
 def _retained(world: World) -> list[Ask]:
     """Under a manifest that counts a period from an event; a hold on a subject that nothing else is asked of."""
     counted = "keep: P10Y\n    keep_from: {event: account-closed, at_most: P12Y}\n"
-    declare(world, MANIFEST.replace("keep: P10Y\n", counted))
+    budgeted = "    title: {zh: 会员, en: Member}\n"
+    text = MANIFEST.replace("keep: P10Y\n", counted)
+    declare(world, text.replace(budgeted, budgeted + "    budget: {total: 1.0}\n"))
     subject, review = world.subject(), frozenset({"operator", "auditor", "admin"})
     new = {"kind": "subject", "subject_id": str(subject), "reference": "x", "reason": "x"}
     new["review_at"] = "2999-01-01T00:00:00Z"

@@ -130,6 +130,8 @@ def test_each_role_gets_its_own_routes_and_no_others(served: Threaded, world: Wo
                     # each item of a batch is refused by itself
                     assert response.status_code == 200
                     assert {item["error"]["code"] for item in response.json()["items"]} == {"not-granted"}
+                elif ask.is_hidden and role == "platform":
+                    is_problem(response, 404, "not-found")
                 else:
                     is_problem(response, 403, "not-granted")
                     for value in PERSON.values():

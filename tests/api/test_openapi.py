@@ -107,6 +107,8 @@ def test_every_change_takes_an_idempotency_key_and_nothing_else_does(served: Thr
         "/v1/audit/exposure",
         "/v1/scan",
         "/v1/redact",
+        "/v1/statistics",
+        "/v1/subjects/{subject_id}/pseudonyms",
     }
     for path, method, operation in _operations(_document(served)):
         takes = {parameter["name"] for parameter in operation.get("parameters", [])}
@@ -120,7 +122,7 @@ def test_no_personal_value_has_a_place_in_a_url(served: Threaded) -> None:
         "subject_id", "record_id", "purpose", "type", "fields", "limit", "cursor", "history", "at", "recipient",
         "consent_id", "format", "event", "position", "event_id", "old", "new", "path", "alert_id", "month", "state",
         "version", "language", "task_id", "notification_id", "erasure_id",
-            "hold_id", "dry_run", "all",
+            "hold_id", "dry_run", "all", "release_id", "due",
         "subject", "actor", "role", "field", "basis", "action", "outcome", "since", "until", "request_id", "key_id",
         "origin", "by", "Idempotency-Key", "If-Match", "job", "item", "confirmation_id",
     }  # fmt: skip

@@ -81,6 +81,8 @@ def _named(node: ast.AST) -> ast.expr | None:
             return action
         case ast.Call(func=ast.Attribute(attr="checked") | ast.Name(id="_on_record"), args=[_, action, *_]):
             return action
+        case ast.Call(func=ast.Attribute(attr="gather"), keywords=keywords):
+            return next((one.value for one in keywords if one.arg == "action"), None)
     return None
 
 
