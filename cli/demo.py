@@ -24,6 +24,7 @@ from cli.deployment import address
 from cli.outcome import Report, Said
 from cli.people import IDENTITY, MARKETING, NEWSLETTER, PARTNER
 from cli.sample import ANALYST, COMMUNITY, DESK, LANGUAGES, QUALITY, UNDECLARED, Sample
+from cli.sample_figures import OFFICE, REVIEWER, Figures
 from cli.terminal import Json, console, reporting, say, service, show, table
 from privacy import principals
 from privacy.errors import Conflict, Invalid, Unauthenticated, Unavailable
@@ -105,6 +106,8 @@ _GRANTS: Final[Mapping[str, tuple[Role, tuple[str, ...], tuple[str, ...]]]] = {
     DESK: (Role.SERVICE, ("customer-service", "complaint-handling"), ("member", "interaction", "complaint")),
     ANALYST: (Role.SERVICE, ("statistics", QUALITY), ("member", "interaction")),
     AUDITOR: (Role.AUDITOR, (), ()),
+    OFFICE: (Role.OPERATOR, (), ()),
+    REVIEWER: (Role.OPERATOR, (), ()),
 }
 
 
@@ -140,7 +143,7 @@ def _keys(file: Path) -> dict[str, str]:
         held = {str(name): str(key) for name, key in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         held = {}
-    if not {COMMUNITY, DESK, ANALYST} <= held.keys():
+    if not {COMMUNITY, DESK, ANALYST, OFFICE, REVIEWER} <= held.keys():
         raise Invalid(f"{file} holds no keys for the demonstration: run `privacy demo --prepare` where PRIVACY_HOME is")
     return held
 
@@ -194,11 +197,12 @@ def _progress(*, quiet: bool) -> Iterator[_Bars | _Lines]:
 def _wait_until_ready(url: str) -> None:
     """Return when the service says it is ready. Raises `Unavailable` after a minute."""
     deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz", timeout=2.0).status_code == httpx.codes.OK:
-                return
-        time.sleep(0.1)
+    with httpx.Client(timeout=2.0) as http:
+        while time.monotonic() < deadline:
+            with suppress(httpx.TransportError):
+                if http.get(f"{url}/readyz").status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.1)
     raise Unavailable(f"The service at {url} did not become ready within {_READY_SECONDS:.0f} seconds")
 
 
@@ -233,7 +237,17 @@ def _json(report: Report) -> dict[str, object]:
             }
             for kind, count in report.refused.items()
         ],
+        "figures": None if report.figures is None else _figures_json(report.figures),
         "seconds": round(report.seconds, 3),
+    }
+
+
+def _figures_json(found: Figures) -> dict[str, object]:
+    told = found.statistic
+    return {
+        "release": {"id": found.release.id, "state": found.release.state, "code": found.release.code},
+        "rows": found.rows,
+        "count": None if told is None else {"value": told.value, "accuracy": told.accuracy, "rho": told.rho},
     }
 
 
@@ -253,6 +267,8 @@ def _render(report: Report) -> None:
     for made in (*_consents(report), _disclosed(report), _refused(report)):
         say("")
         console().print(made)
+    if report.figures is not None:
+        _render_figures(report.figures)
     say("")
     say(f"[dim]{report.seconds:.1f} s; every disclosure and every refusal above is in the audit log[/dim]")
 
@@ -288,6 +304,27 @@ def _refused(report: Report) -> Table:
     return made
 
 
+def _render_figures(found: Figures) -> None:
+    """The release, and the statistic with its noise."""
+    say("")
+    if found.rows:
+        made = table(*(escape(name) for name in found.rows[0]))
+        for row in found.rows[1:]:
+            made.add_row(*map(escape, row))
+        say(f"[bold]Released[/bold]       to {escape(found.release.recipient)}, asked by one and approved by another")
+        console().print(made)
+    else:
+        say(f"[bold]Not released[/bold]   {found.release.state}, {found.release.code}")
+    told = found.statistic
+    if told is None:
+        say("[bold]Statistics[/bold]     the privacy budget of the analyst is used up")
+    else:
+        say(
+            f"[bold]Statistics[/bold]     {told.value} interactions, give or take {told.accuracy:g} "
+            f"({told.confidence:.0%}), for rho {told.rho:g} of the budget"
+        )
+
+
 def _say_what_to_try(url: str, held: Mapping[str, str], subject: str, spoken: Sequence[str], file: Path) -> None:
     """`spoken`: subjects who said something personal to the desk."""
 
@@ -316,6 +353,12 @@ def _say_what_to_try(url: str, held: Mapping[str, str], subject: str, spoken: Se
             say("[dim]# the log of it: which fields, and which of them redacted[/dim]")
             say(escape(curl(f"/v1/audit/events?subject={caller}&limit=10", AUDITOR)))
             say("")
+    say("[dim]# what was released of all of them, with its checks; /ID/risk and /ID/data give more[/dim]")
+    say(escape(curl("/v1/releases", OFFICE)))
+    say("")
+    say("[dim]# what the analyst may still be told, with noise[/dim]")
+    say(escape(curl("/v1/privacy-budgets", ANALYST)))
+    say("")
     say("[dim]# what the auditor sees of the member: both are there[/dim]")
     say(escape(curl(f"/v1/audit/events?subject={subject}&limit=10", AUDITOR)))
     say("")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cli.sample_figures import Figures
 from privacy.client import Consent
 from privacy.errors import PrivacyError
 
@@ -54,6 +55,7 @@ class Report:
     disclosed: dict[str, Disclosed] = field(default_factory=dict)
     refused: dict[Refusal, int] = field(default_factory=dict)
     chinese: dict[Refusal, str] = field(default_factory=dict)
+    figures: Figures | None = None
     seconds: float = 0.0
 
     def decide(self, consent: Consent, language: str) -> None:

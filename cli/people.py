@@ -30,6 +30,7 @@ Language = Literal["zh", "en"]
 Decision = Literal["given", "refused", "deferred"]
 
 MARKETING: Final = "marketing"
+STATISTICS: Final = "statistics"
 NEWSLETTER: Final = "community-newsletter"
 PARTNER: Final = "partner-offers"
 IDENTITY: Final = "identity-verification"
@@ -187,9 +188,12 @@ def decisions(person: Person, seed: int) -> dict[str, Decision]:
     partner: Decision = "given" if dice.random() < 1 / 8 else "refused"
     identity: Decision | None = dice.choice(("given", "given", "refused", "deferred", None, None))
     is_asked, is_asked_more = dice.random() < 2 / 3, dice.random() < 1 / 2
+    said: dict[str, Decision] = {}
+    if dice.random() < 9 / 10:
+        said[STATISTICS] = dice.choice(("given", "given", "given", "refused"))
     if not is_asked:
-        return {}
-    said: dict[str, Decision] = {MARKETING: marketing}
+        return said
+    said[MARKETING] = marketing
     if is_asked_more:
         said |= {NEWSLETTER: newsletter, PARTNER: partner}
     if person.id_number is not None and identity is not None:

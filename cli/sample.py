@@ -3,8 +3,9 @@
 A community platform registers members, shows each the notice in their language, and records what they decide about
 each purpose; it keeps the identity number of those alone who consented to just that. An interaction desk finds
 callers by their telephone number, writes down what they said, and stops its own work for one who contests it.
-An analyst asks for people's records and gets none; what people said it gets without what is personal in it. Run
-again, they find what is there and add only what is missing.
+An analyst asks for people's records and gets none; what people said it gets without what is personal in it, and what
+may be told of all together as `cli.sample_figures` says. Run again, they find what is there and add only what is
+missing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, Protocol, Self, TypeVar
 
 from cli.outcome import Disclosed, Refusal, Report
 from cli.people import IDENTITY, MARKETING, PARTNER, Language, Person, Talk, decisions, people, talks, withdraws
+from cli.sample_figures import OFFICE, REVIEWER, figures
 from privacy.client import Choice, Consent, NewRecord, Notice, OfSubject, PrivacyClient, Record, Value
 from privacy.errors import Conflict, ConsentMissing, NotFound, PrivacyError, Restricted, Unavailable
 
@@ -62,9 +64,9 @@ class Sample:
         self._examples: dict[Refusal, tuple[PrivacyClient, str, str, str | None]] = {}
         self._report = Report()
         self._stack = ExitStack()
-        self._community, self._desk, self._analyst = (
+        self._community, self._desk, self._analyst, self._office, self._reviewer = (
             self._stack.enter_context(PrivacyClient(url, keys[name], timeout=30.0))
-            for name in (COMMUNITY, DESK, ANALYST)
+            for name in (COMMUNITY, DESK, ANALYST, OFFICE, REVIEWER)
         )
         self._pool = self._stack.enter_context(ThreadPoolExecutor(_AT_ONCE))
 
@@ -120,6 +122,9 @@ class Sample:
         self._read_back(steps)
         self._be_refused()
         self._explain()
+        with steps.step("The privacy office releases monthly figures of those who agreed", 1) as advance:
+            report.figures = figures(self._office, self._reviewer, self._analyst)
+            advance(1)
         report.seconds = time.monotonic() - began
         return report
 
