@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
+SPARK := $(VENV)/.spark
 # Everything is in the lock, the build backend too, so an install resolves nothing and trusts nothing but it.
 # Bytecode is compiled when a module is first loaded: most never are, and compiling all of them takes longer than
 # loading what is needed. So nothing may forbid to write it.
@@ -23,6 +24,7 @@ CHECKOUT := $(INSTALL) --no-build-isolation --editable .
 
 LOCK_VENV := .venv-lock
 UV := uv==0.13.9
+RUNNING := --extra server --extra postgresql --extra detection --extra analytics --extra demo --extra build
 COMPILE := $(LOCK_VENV)/bin/uv pip compile pyproject.toml \
 	--quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -43,7 +45,8 @@ help:
 run: $(RUN)
 	exec $(START)
 
-test: check
+test: $(DEV)
+	$(MAKE) --no-print-directory -j2 check $(SPARK)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(TESTS)
 
 check: $(DEV)
@@ -78,12 +81,18 @@ $(DEV): requirements-dev.lock requirements.lock pyproject.toml | $(MADE)
 	$(CHECKOUT)
 	@touch $(RUN) $@
 
+# Half a gigabyte that few tests need, in a folder of its own: it is built while the static checks run.
+$(SPARK): requirements-spark.lock | $(DEV)
+	$(INSTALL) --require-hashes --no-build-isolation --upgrade --target $(VENV)/spark --requirement requirements-spark.lock
+	@touch $@
+
 lock:
 	$(PYTHON) -m venv $(LOCK_VENV)
 	$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '$(UV)'
-	$(COMPILE) --all-extras --output-file requirements-dev.lock
-	$(COMPILE) --extra server --extra postgresql --extra detection --extra analytics --extra demo --extra build \
-		--constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) $(RUNNING) --extra dev --output-file requirements-dev.lock
+	$(COMPILE) $(RUNNING) --constraint requirements-dev.lock --output-file requirements.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["spark"], sep="\n")' \
+		| $(subst pyproject.toml,-,$(COMPILE)) --output-file requirements-spark.lock
 
 clean:
 	rm -rf $(VENV) $(LOCK_VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

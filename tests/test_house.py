@@ -19,9 +19,9 @@ from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("privacy", "api", "jobs", "keys", "cli")
-LOCKS: Final = ("requirements.lock", "requirements-dev.lock")
-# What `make run` needs is locked apart from what only `make test` needs.
-DEVELOPERS_ONLY: Final = {"dev"}
+RUN, DEV, SPARK = LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-spark.lock")
+# What `make run` needs is locked apart from what only `make test` needs; Spark, which is half a gigabyte, by itself.
+LOCK_OF: Final = {"dev": DEV, "spark": SPARK}
 
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)")
 
@@ -99,11 +99,11 @@ def test_a_lock_pins_and_hashes_everything_and_names_no_host(lock: str) -> None:
 
 def test_the_locks_agree_with_the_project_and_with_each_other() -> None:
     project = _project()["project"]
-    run, everything = (_pins(lock) for lock in LOCKS)
-    assert run.items() <= everything.items()
+    pinned = {lock: _pins(lock) for lock in LOCKS}
+    assert pinned[RUN].items() <= pinned[DEV].items()
     extras: dict[str, list[str]] = project["optional-dependencies"]
     for extra, wanted in {"": project["dependencies"], **extras}.items():
-        pins = everything if extra in DEVELOPERS_ONLY else run
+        pins = pinned[LOCK_OF.get(extra, RUN)]
         for requirement in map(Requirement, wanted):
             name = canonicalize_name(requirement.name)
             assert name in pins, f"{name} is not locked: make lock"
