@@ -22,7 +22,7 @@ from rich.table import Table
 
 from cli.deployment import address
 from cli.outcome import Report, Said
-from cli.people import IDENTITY, MARKETING, NEWSLETTER, PARTNER
+from cli.people import IDENTITY, MARKETING, NEWSLETTER, PARTNER, STATISTICS
 from cli.sample import ANALYST, COMMUNITY, DESK, LANGUAGES, QUALITY, UNDECLARED, Sample
 from cli.sample_figures import OFFICE, REVIEWER, Figures
 from cli.terminal import Json, console, reporting, say, service, show, table
@@ -102,7 +102,7 @@ def _prepare(file: Path) -> list[str]:
 
 
 _GRANTS: Final[Mapping[str, tuple[Role, tuple[str, ...], tuple[str, ...]]]] = {
-    COMMUNITY: (Role.SERVICE, ("membership", MARKETING, NEWSLETTER, PARTNER, IDENTITY), ("member",)),
+    COMMUNITY: (Role.SERVICE, ("membership", MARKETING, NEWSLETTER, PARTNER, IDENTITY, STATISTICS), ("member",)),
     DESK: (Role.SERVICE, ("customer-service", "complaint-handling"), ("member", "interaction", "complaint")),
     ANALYST: (Role.SERVICE, ("statistics", QUALITY), ("member", "interaction")),
     AUDITOR: (Role.AUDITOR, (), ()),
@@ -310,7 +310,7 @@ def _render_figures(found: Figures) -> None:
     if found.rows:
         made = table(*(escape(name) for name in found.rows[0]))
         for row in found.rows[1:]:
-            made.add_row(*map(escape, row))
+            made.add_row(*(escape(cell) or "[dim]suppressed[/dim]" for cell in row))
         say(f"[bold]Released[/bold]       to {escape(found.release.recipient)}, asked by one and approved by another")
         console().print(made)
     else:
@@ -353,7 +353,7 @@ def _say_what_to_try(url: str, held: Mapping[str, str], subject: str, spoken: Se
             say("[dim]# the log of it: which fields, and which of them redacted[/dim]")
             say(escape(curl(f"/v1/audit/events?subject={caller}&limit=10", AUDITOR)))
             say("")
-    say("[dim]# what was released of all of them, with its checks; /ID/risk and /ID/data give more[/dim]")
+    say("[dim]# what was released of all of them, with each check of the gate; /ID/data gives the file[/dim]")
     say(escape(curl("/v1/releases", OFFICE)))
     say("")
     say("[dim]# what the analyst may still be told, with noise[/dim]")

@@ -14,12 +14,12 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from cli.people import STATISTICS
 from privacy.client import PrivacyClient, Release, Statistic
 from privacy.errors import BudgetExhausted, Unavailable
 
 OFFICE: Final = "demo-office"
 REVIEWER: Final = "demo-reviewer"
-STATISTICS: Final = "statistics"
 _TYPE: Final = "interaction"
 _RECIPIENT: Final = "示例大学 / Example University"
 _RHO: Final = 0.01

@@ -82,7 +82,7 @@ def look_through(name: str, values: Sequence[str], detector: Detector) -> Held |
     looked = texts[:MOST_VALUES]
     tally: dict[str, int] = {}
     for findings in detector.analyse(looked):
-        for found in {one.entity for one in findings if _identifies(one)}:
+        for found in {one.entity for one in findings if identifies(one)}:
             tally[found] = tally.get(found, 0) + 1
     if not tally:
         return None
@@ -90,7 +90,8 @@ def look_through(name: str, values: Sequence[str], detector: Detector) -> Held |
     return Held(name, Text(*_titles(most)), tally[most], len(looked))
 
 
-def _identifies(finding: Finding) -> bool:
+def identifies(finding: Finding) -> bool:
+    """Whether what was found tells who somebody is."""
     from privacy.detection.redaction import level_of
 
     return finding.score >= _SURE and level_of(finding.entity) > Level.L2 and finding.entity not in _OF_MANY

@@ -25,6 +25,7 @@ from sqlalchemy import select
 
 from privacy.anonymisation import lineage, source
 from privacy.anonymisation.lineage import Outline
+from privacy.anonymisation.output_scan import identifies
 from privacy.anonymisation.policies import Policy, SensitiveRule
 from privacy.anonymisation.release_requests import Kind, OfFile, OfRecords, Request, Role
 from privacy.errors import DetectionOff
@@ -34,15 +35,11 @@ from privacy.work import Work
 
 if TYPE_CHECKING:
     from privacy.anonymisation.release_making import Made
-    from privacy.detection.findings import Finding
     from privacy.steward import Steward
 
 LONGEST_VALUE: Final = 64  # characters of a published value; longer ones are text
 MOST_VALUES: Final = 5_000  # distinct values of a column that the detector looks at
 _BATCH: Final = 100
-_SURE: Final = 0.6  # a finding's score
-# What a published column may say of people in general: it is declared, generalised or protected as such.
-_DECLARED_KINDS: Final = frozenset({"AGE", "NRP", "BIRTH_DATE"})
 _ROUNDING: Final = 1e-9
 
 
@@ -136,13 +133,7 @@ def _found(service: Steward, values: Sequence[str]) -> Iterator[str]:
     """The entities above L2 in the values, by name; numbers that are declared as such do not count."""
     for start in range(0, len(values), _BATCH):
         for findings in service.detector.analyse(values[start : start + _BATCH]):
-            yield from (one.entity for one in findings if _identifies(one))
-
-
-def _identifies(finding: Finding) -> bool:
-    from privacy.detection.redaction import level_of
-
-    return finding.score >= _SURE and level_of(finding.entity) > Level.L2 and finding.entity not in _DECLARED_KINDS
+            yield from (one.entity for one in findings if identifies(one))
 
 
 def figures_of(request: Request, policy: Policy, made: Made) -> list[Check]:

@@ -80,4 +80,4 @@ def test_the_components_know_the_client_and_nothing_else_of_the_service() -> Non
             if isinstance(node, ast.ImportFrom) and node.module is not None:
                 imported.add(node.module)
     ours = {name for name in imported if name.partition(".")[0] in {"api", "cli", "jobs", "keys", "privacy"}}
-    assert ours == {"cli.outcome", "cli.people", "privacy.client", "privacy.errors"}
+    assert ours == {"cli.outcome", "cli.people", "cli.sample_figures", "privacy.client", "privacy.errors"}

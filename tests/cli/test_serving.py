@@ -245,6 +245,14 @@ def _both(said: Any, shown: Any) -> Iterator[tuple[Any, Any]]:
     return zip(said["items"], shown["items"], strict=True)
 
 
+def test_of_so_few_people_nothing_is_released_and_a_count_has_noise(report: Any) -> None:
+    figures = report["figures"]
+    assert (figures["release"]["state"], figures["release"]["code"]) == ("refused", "unsafe-table")
+    assert figures["rows"] == []
+    assert figures["count"]["rho"] == pytest.approx(0.01)
+    assert abs(figures["count"]["value"] - report["stored"]["interaction"]) < 10 * figures["count"]["accuracy"]
+
+
 def test_the_report_for_people_ends_with_commands_that_work(place: Place, report: Any) -> None:
     done = place.run("demo", "--subjects", str(SUBJECTS))
     assert done.exit_code == 0, done.stderr
@@ -257,8 +265,10 @@ def test_the_report_for_people_ends_with_commands_that_work(place: Place, report
     seen = [(event["outcome"], event["purpose"]) for event in events["items"]]
     assert ("disclosed", "customer-service") in seen
     assert ("refused", None) in seen  # a purpose that nobody declared may be anything: its name is not kept
-    clear, redacted, log, *english = talks
+    clear, redacted, log, *english, released, budgets = talks
     assert len(english) == 2
+    assert released["items"][0]["lineage"] == "interaction"
+    assert {one["analyst"] for one in budgets["items"]} == {"*", "demo-analyst"}
     for said, shown in ((clear, redacted), english):
         texts = [(one["data"]["content"], two["data"]["content"]) for one, two in _both(said, shown)]
         assert any(text != without for text, without in texts)

@@ -23,8 +23,10 @@ _TELLING: Final = ("phone", "email", "id_number")
 
 
 def _in_answer(request_id: str, body: Any, searched: str | None) -> Iterator[tuple[str, str, str]]:
-    """What an answer discloses: the fields of each record in it; of a search, the field that was found."""
+    """What an answer discloses: the fields of each record in it; of a search, the field that was found; a pseudonym."""
     if isinstance(body, dict):
+        if "pseudonym" in body:  # of a subject, not of one of its records
+            yield (request_id, "None", "pseudonym")
         if "data" in body and "version" in body:
             yield from ((request_id, body["id"], name) for name in body["data"])
         elif searched is not None and set(body) == {"subject_id", "record_id"}:
