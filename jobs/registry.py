@@ -64,6 +64,12 @@ def by_itself(run: Callable[[Steward], int]) -> Round:
     return lambda service, _: run(service)
 
 
+def _watch_releases(work: Work) -> int:
+    from privacy.anonymisation import reassessment  # its neighbours load what no other job needs
+
+    return reassessment.remind(work)
+
+
 def _make_releases(service: Steward, progress: Progress) -> int:
     from privacy.anonymisation import release_job  # numpy and DuckDB, which no other job needs
 
@@ -88,6 +94,7 @@ JOBS: Final[Mapping[str, Job]] = {
     ),
     "erasures": Job(by_itself(erasure.work_off), Every(timedelta(minutes=1)), again=erasure.ROUND),
     "rotations": Job(by_itself(rotations.work_off), Every(timedelta(minutes=1))),
+    "releases-watch": Job(in_one_work(_watch_releases), Every(timedelta(hours=1))),
     "releases": Job(_make_releases, Every(timedelta(minutes=1)), again=1, lease=timedelta(minutes=5)),
     "scan-stored": Job(scan_stored.scan_some, Every(timedelta(minutes=5)), again=scan_stored.ROUND),
     # It holds a lock on its folder, which each machine has for itself: what is built there is a copy.

@@ -252,7 +252,7 @@ JOB_ITEM_SET_ASIDE: Final = Rule(
 )
 
 
-# What the watch over storage periods and holds raises (`privacy.retention_plans`, `privacy.holds`).
+# What the watches over storage periods, holds and releases raise (`privacy.retention_plans`, `privacy.holds`, ...).
 RETENTION_OVERDUE: Final = Rule(
     name="retention-overdue",
     severity="high",
@@ -263,7 +263,12 @@ HOLD_REVIEW_DUE: Final = Rule(
     severity="medium",
     title=Title(zh="法律保全已到复核日期", en="A legal hold is due for review"),
 )
-_OF_JOBS: Final = (RECORD_MISMATCH, JOB_FAILING, JOB_ITEM_SET_ASIDE, RETENTION_OVERDUE, HOLD_REVIEW_DUE)
+RELEASE_DUE: Final = Rule(
+    name="release-assessment-due",
+    severity="medium",
+    title=Title(zh="匿名化发布到期须重新评估", en="An anonymised release must be assessed again"),
+)
+_OF_JOBS: Final = (RECORD_MISMATCH, JOB_FAILING, JOB_ITEM_SET_ASIDE, RETENTION_OVERDUE, HOLD_REVIEW_DUE, RELEASE_DUE)
 
 
 class Review(_Part, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ from privacy.work import Role, Work
 PAGE: Final = 100
 JOB: Final = "releases"
 REASSESSED_AFTER: Final = timedelta(days=365)
+REMINDED_BEFORE: Final = timedelta(days=30)
 FORMATS: Final = {"csv": Part.CSV, "parquet": Part.PARQUET}
 _STANDING_AT_ONCE: Final = 1000
 _MARK: Final = "release-request"
@@ -422,7 +423,7 @@ def _shown(work: Work, release_id: UUID) -> Release:
 
 
 def _due(statement: Select[Any], now: datetime) -> Select[Any]:
-    return statement.where(_T.state == State.ANONYMISED.value, _T.reassess_at <= micros(now + timedelta(days=30)))
+    return statement.where(_T.state == State.ANONYMISED.value, _T.reassess_at <= micros(now + REMINDED_BEFORE))
 
 
 def _check_upload(file: OfFile, upload: bytes | None) -> None:

@@ -8,8 +8,8 @@ from collections import Counter
 import httpx
 import pytest
 
-from privacy import consent, standing
-from privacy.anonymisation import release_parts, releases
+from privacy import alerts, consent, standing
+from privacy.anonymisation import reassessment, release_parts, releases
 from privacy.anonymisation.policies import Policy, Recoding
 from privacy.anonymisation.release_requests import OfRecords, RecipientClass
 from privacy.client import PrivacyClient
@@ -53,6 +53,27 @@ def test_a_release_passes_the_gate_and_a_second_person_and_is_given(surveyed: Wo
     (given,) = surveyed.events(action="release.given")
     assert (given["outcome"], given["detail"]["recipient"]) == ("disclosed", "university")
     assert one.reassess_at is not None
+
+
+def test_a_release_is_reassessed_after_a_year_and_the_office_is_told_once_before(surveyed: World) -> None:
+    # Broken by hand: `reassess_at` not asked for in `data`; no alert.
+    one = released(surveyed)
+    assert told(surveyed) == []
+    surveyed.clock.advance(days=340)
+    assert [*told(surveyed), *told(surveyed)] == [str(one.id)] * 2  # one alert, however often it is looked for
+    rows_of(surveyed, one.id)
+    surveyed.clock.advance(days=26)
+    with pytest.raises(NotAnonymised), surveyed.service.begin(surveyed.actor("operator")) as work:
+        releases.data(work, one.id, "csv")
+
+
+def told(world: World) -> list[str]:
+    """Whom the alerts are about, after the job has looked."""
+    with world.service.begin() as work:
+        reassessment.remind(work)
+        work.paid()
+    with world.service.begin(world.auditor) as work:
+        return [alert.actor for alert in alerts.listed(work) if alert.rule == "release-assessment-due"]
 
 
 def test_parquet_holds_the_same_rows_in_another_order(surveyed: World) -> None:
