@@ -32,6 +32,7 @@ COMPILE := $(LOCK_VENV)/bin/uv pip compile pyproject.toml \
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench lock clean
 .DELETE_ON_ERROR:
+.PRECIOUS: $(VENV)/half-%.lock $(VENV)/.half-%
 
 help:
 	@echo 'make run      the service with sample data, on SQLite'
@@ -45,7 +46,8 @@ help:
 run: $(RUN)
 	exec $(START)
 
-test: $(DEV)
+test:
+	$(MAKE) --no-print-directory -j2 $(DEV)
 	$(MAKE) --no-print-directory -j2 check $(SPARK)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(TESTS)
 
@@ -75,9 +77,16 @@ $(RUN): requirements.lock pyproject.toml | $(MADE)
 	$(CHECKOUT)
 	@touch $@
 
-# The same pins and more, so what `make run` needs is there as well.
-$(DEV): requirements-dev.lock requirements.lock pyproject.toml | $(MADE)
-	$(INSTALL) --require-hashes --requirement requirements-dev.lock
+# The same pins and more, so what `make run` needs is there as well. Two halves, for `make -j2`: an installation is the
+# work of one processor.
+$(VENV)/half-%.lock: requirements-dev.lock | $(MADE)
+	awk -v half=$* '/^[A-Za-z0-9]/ { entry++ } entry % 2 == half' $< > $@
+
+$(VENV)/.half-%: $(VENV)/half-%.lock
+	$(INSTALL) --require-hashes --requirement $<
+	@touch $@
+
+$(DEV): $(VENV)/.half-0 $(VENV)/.half-1 requirements.lock pyproject.toml | $(MADE)
 	$(CHECKOUT)
 	@touch $(RUN) $@
 
