@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from cli.terminal import Json, console, instant, moment, names, reporting, say, service, show, table, working
-from privacy.anonymisation import releases
+from privacy.anonymisation import approval, releases
 from privacy.anonymisation.policies import Policy, Recoding
 from privacy.anonymisation.release_requests import LEAST_K, Kind, OfRecords, RecipientClass, Request, Tabulated
 from privacy.anonymisation.releases import Release
@@ -107,7 +107,7 @@ def approve(release: Id, as_json: Json = False) -> None:
     """Approve what another person has asked for. What leads back to people is destroyed first."""
     with reporting(as_json):
         with service() as opened:
-            done = releases.approve(opened.begin, release)
+            done = approval.approve(opened.begin, release)
         show(as_json, done, lambda: say(f"[green]Anonymised[/green]  {done.id}  for {escape(done.recipient)}"))
 
 

@@ -14,7 +14,7 @@ from api.documents import problems
 from api.routing import Answer, Call, Endpoint, encode, language_of
 from api.shapes import Body, ListOf, Name, cursor_of, place_of
 from privacy import idempotency
-from privacy.anonymisation import hierarchy_specs, releases
+from privacy.anonymisation import approval, hierarchy_specs, releases
 from privacy.anonymisation.policies import Policy, Recoding, SensitiveRule
 from privacy.anonymisation.release_requests import (
     Kind,
@@ -154,7 +154,7 @@ def approve_release(call: Call, release_id: UUID) -> Release:
 
     409 `release-stale` when it must be made again. Asked twice, the second answer is 409.
     """
-    return releases.approve(call.begin, release_id)
+    return approval.approve(call.begin, release_id)
 
 
 @router.post("/{release_id}/reject", response_model=Release, responses=_ACT)

@@ -10,7 +10,7 @@
  7. unlinkable    no row's number, no source's order, labels of the declared hierarchies only, no writer in the file
  8. cells         of tables: the least cell, dominance, complementary suppression, differences with earlier tables
  9. budget        what else is told of the lineage is within its privacy budget
-10. destroyed     what leads back to people is gone, before a second person's yes counts (`releases.approve`)
+10. destroyed     what leads back to people is gone, before a second person's yes counts (`approval.approve`)
 
 A check that fails refuses the release with its code, and nothing is given to anybody. GB/T 42460-2023; WP216.
 """

@@ -7,14 +7,13 @@
           -> failed                         it could not be made
 
 A release has this status for one recipient: what is anonymous for one may not be so for another (CJEU C-413/23 P).
-Approval is one transaction: everybody in the candidate is asked for again, the joint cells are looked at again, then
-what leads back to people is destroyed, and only then is the status set.
+`privacy.anonymisation.approval` says what stands behind the yes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -25,13 +24,12 @@ import msgspec
 from sqlalchemy import Row, Select, insert, select, update
 
 from privacy import ids, slots
-from privacy.anonymisation import release_gate, release_parts, source
+from privacy.anonymisation import release_parts, source
 from privacy.anonymisation.lineage import Outline
 from privacy.anonymisation.release_gate import Check
 from privacy.anonymisation.release_parts import Part
 from privacy.anonymisation.release_requests import MOST_UPLOADED, OfFile, OfRecords, Request, checked, decoded, encoded
-from privacy.audit import Begin
-from privacy.errors import Conflict, Forbidden, Invalid, NotAnonymised, NotFound, ReleaseStale, TooLarge
+from privacy.errors import Conflict, Invalid, NotAnonymised, NotFound, TooLarge
 from privacy.tables import micros, revisions
 from privacy.tables_releases import releases
 from privacy.work import Role, Work
@@ -41,7 +39,6 @@ JOB: Final = "releases"
 REASSESSED_AFTER: Final = timedelta(days=365)
 REMINDED_BEFORE: Final = timedelta(days=30)
 FORMATS: Final = {"csv": Part.CSV, "parquet": Part.PARQUET}
-_STANDING_AT_ONCE: Final = 1000
 _MARK: Final = "release-request"
 _T: Final = releases.c
 
@@ -103,7 +100,7 @@ def ask(work: Work, request: Request, upload: bytes | None = None) -> Release:
     purpose = request.source.purpose if isinstance(request.source, OfRecords) else None
     work.concerns("release.asked", purpose=purpose)
     if work.actor.role is not Role.SERVICE:
-        _require_office(work)
+        require_office(work)
     request = checked(request)
     type: str | None = None
     if isinstance(request.source, OfRecords):
@@ -113,7 +110,7 @@ def ask(work: Work, request: Request, upload: bytes | None = None) -> Release:
         if upload is not None:
             raise Invalid("A release of records takes no file", zh="基于记录的发布不接受文件", field="source")
     else:
-        _require_office(work)
+        require_office(work)
         _check_upload(request.source, upload)
     release_id = ids.new()
     work.execute(
@@ -138,21 +135,8 @@ def ask(work: Work, request: Request, upload: bytes | None = None) -> Release:
     if upload is not None:
         release_parts.keep(work, release_id, Part.UPLOAD, upload)
     slots.hasten(work, JOB)
-    found = _shown(work, release_id)
-    _audit(work, "release.asked", found)
-    return found
-
-
-def approve(begin: Begin, release_id: UUID) -> Release:
-    """A second person's yes. Raises `NotFound`, `Forbidden` for whoever asked, `Conflict`, `ReleaseStale`."""
-    with begin() as work:
-        found = _approved(work, release_id)
-    if found.state == State.STALE:
-        raise ReleaseStale(
-            "Somebody in it may not be used any more, or another release came between: ask for it again",
-            zh="其中有人的信息已不得使用，或者期间已有其他发布：请重新申请",
-            state=found.code,
-        )
+    found = current(work, release_id)
+    note(work, "release.asked", found)
     return found
 
 
@@ -160,8 +144,8 @@ def reject(work: Work, release_id: UUID) -> Release:
     """A no, of whoever may say yes, or of whoever asked. Raises `NotFound`, `Forbidden`, `Conflict`."""
     work.concerns("release.rejected", record=release_id)
     if _visible(work, release_id).asked_by != work.actor.name:
-        _require_office(work)
-    _candidate(work, release_id, State.CANDIDATE, State.ASKED)
+        require_office(work)
+    locked(work, release_id, State.CANDIDATE, State.ASKED)
     return end(work, release_id, State.REJECTED, None)
 
 
@@ -199,7 +183,7 @@ def data(work: Work, release_id: UUID, format: Literal["csv", "parquet"]) -> Giv
     work.concerns("release.given", record=release_id)
     found = _visible(work, release_id)
     if work.actor.role is not Role.SERVICE:
-        _require_office(work)
+        require_office(work)
     if found.state != State.ANONYMISED or found.reassess_at is None or found.reassess_at <= work.now:
         raise NotAnonymised(
             f"The release is {found.state}"
@@ -268,16 +252,16 @@ def end(work: Work, release_id: UUID, state: State, code: str | None, checks: Se
     if checks:
         values["checks"] = [one.as_json() for one in checks]
     work.execute(update(releases).where(_T.release_id == release_id).values(**values))
-    found = _shown(work, release_id)
+    found = current(work, release_id)
     match state:
         case State.REFUSED:
-            _audit(work, "release.refused", found, code=code, keys=list(proof.keys))
+            note(work, "release.refused", found, code=code, keys=list(proof.keys))
         case State.STALE:
-            _audit(work, "release.stale", found, code=code, keys=list(proof.keys))
+            note(work, "release.stale", found, code=code, keys=list(proof.keys))
         case State.REJECTED:
-            _audit(work, "release.rejected", found, code=code, keys=list(proof.keys))
+            note(work, "release.rejected", found, code=code, keys=list(proof.keys))
         case _:
-            _audit(work, "release.failed", found, code=code, keys=list(proof.keys))
+            note(work, "release.failed", found, code=code, keys=list(proof.keys))
     return found
 
 
@@ -307,8 +291,14 @@ def outlines(work: Work, lineage: str, *, but: UUID) -> dict[str, Sequence[Outli
         content = release_parts.read(work, release_id, Part.CLASSES)
         if content is None:
             raise NotFound("The classes of an earlier release are missing")
-        found[str(release_id)] = _OUTLINES.decode(content)
+        found[str(release_id)] = outlines_of(content)
         work.audit("release.compared", record=release_id, detail={"lineage": lineage, "release": str(but)})
+    return found
+
+
+def outlines_of(content: bytes) -> Sequence[Outline]:
+    """What a release keeps of its classes, as it was written down."""
+    found: Sequence[Outline] = _OUTLINES.decode(content)
     return found
 
 
@@ -328,76 +318,13 @@ def same_release(work: Work, row: Row[Any], snapshot: str) -> UUID | None:
 # --- what stands behind them
 
 
-def _approved(work: Work, release_id: UUID) -> Release:
-    work.concerns("release.approved", record=release_id)
-    _require_office(work)
-    serialise(work)
-    row = _candidate(work, release_id, State.CANDIDATE)
-    if row.asked_by == work.actor.name:
-        raise Forbidden("Another person must approve this", zh="须由另一人审批")
-    request = request_of(work, release_id)
-    work.audit("release.request-read", record=release_id)
-    code = _gone(work, release_id, request) or _crossed(work, row)
-    if code is not None:
-        return end(work, release_id, State.STALE, code)
-    proof = release_parts.destroy(work, release_id)
-    if not proof.holds:
-        raise Conflict("What leads back to people is not gone: try again", zh="可追溯至个人的数据尚未销毁：请重试")
-    last = Check(10, "destroyed", None, asdict(proof) | {"approved_by": work.actor.name})
-    work.execute(
-        update(releases)
-        .where(_T.release_id == release_id)
-        .values(
-            state=State.ANONYMISED.value,
-            ended_at=work.instant,
-            ended_by=work.actor.name,
-            reassess_at=micros(row.made_at + REASSESSED_AFTER),
-            checks=[*row.checks, last.as_json()],
-        )
-    )
-    found = _shown(work, release_id)
-    _audit(work, "release.approved", found, keys=list(proof.keys), rows=proof.rows)
-    return found
-
-
-def _require_office(work: Work) -> None:
+def require_office(work: Work) -> None:
     """Operators, and whoever is at the machine's terminal."""
     if work.actor.principal_id is not None or work.actor.role is not Role.ADMIN:
         work.require(Role.OPERATOR)
 
 
-def _gone(work: Work, release_id: UUID, request: Request) -> str | None:
-    """Why somebody in the candidate may not be used any more; the code of the first. Nobody is named."""
-    content = release_parts.read(work, release_id, Part.SUBJECTS)
-    if content is None:
-        return "subject-list-lost"
-    work.audit("release.subjects-checked", record=release_id, detail={"bytes": len(content)})
-    if not isinstance(request.source, OfRecords):
-        return None
-    of = request.source
-    fields = release_gate.read_fields(work, request, of)
-    people = [UUID(bytes=content[start : start + 16]) for start in range(0, len(content), 16)]
-    for start in range(0, len(people), _STANDING_AT_ONCE):
-        some = people[start : start + _STANDING_AT_ONCE]
-        missing = source.standing(work, purpose=of.purpose, record_type=of.type, fields=fields, subject_ids=some)
-        if missing:
-            return next(iter(missing.values()))
-    return None
-
-
-def _crossed(work: Work, row: Row[Any]) -> str | None:
-    """Whether what was released since stands in the way."""
-    if row.same_as is not None:
-        standing = work.execute(select(_T.state).where(_T.release_id == row.same_as)).scalar()
-        return None if standing == State.ANONYMISED else "earlier-release-ended"
-    content = release_parts.read(work, row.release_id, Part.CLASSES)
-    if content is None:
-        return "classes-lost"
-    work.audit("release.compared", record=row.release_id)
-    return release_gate.beside(_OUTLINES.decode(content), outlines(work, row.lineage, but=row.release_id)).code
-
-
-def _candidate(work: Work, release_id: UUID, *states: State) -> Row[Any]:
+def locked(work: Work, release_id: UUID, *states: State) -> Row[Any]:
     """The locked row. Raises `NotFound`, `Conflict` for another state."""
     row = work.execute(select(releases).where(_T.release_id == release_id).with_for_update()).first()
     if row is None:
@@ -409,13 +336,13 @@ def _candidate(work: Work, release_id: UUID, *states: State) -> Row[Any]:
 
 def _visible(work: Work, release_id: UUID) -> Release:
     """Raises `NotFound`, also for a service that has not asked for it."""
-    found = _shown(work, release_id)
+    found = current(work, release_id)
     if work.actor.role is Role.SERVICE and found.asked_by != work.actor.name:
         raise NotFound("There is no such release")
     return found
 
 
-def _shown(work: Work, release_id: UUID) -> Release:
+def current(work: Work, release_id: UUID) -> Release:
     row = work.execute(select(releases).where(_T.release_id == release_id)).first()
     if row is None:
         raise NotFound("There is no such release")
@@ -441,7 +368,7 @@ def _check_upload(file: OfFile, upload: bytes | None) -> None:
         raise Invalid("The file lacks a column that the request names", zh="文件缺少请求中指明的列", field="columns")
 
 
-def _audit(work: Work, action: str, found: Release, **more: object) -> None:
+def note(work: Work, action: str, found: Release, **more: object) -> None:
     detail = {
         "kind": found.kind,
         "lineage": found.lineage,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from jobs.registry import JOBS
 from privacy import consent, declaration, manifest, notices, principals, records, slots, subjects
-from privacy.anonymisation import releases
+from privacy.anonymisation import approval, releases
 from privacy.anonymisation.policies import Policy
 from privacy.anonymisation.release_requests import OfRecords, RecipientClass, Request
 from privacy.anonymisation.releases import Release
@@ -155,7 +155,7 @@ def found(world: World, release_id: UUID) -> Release:
 
 
 def approve(world: World, release_id: UUID, *, by: str = "colleague") -> Release:
-    return releases.approve(lambda: world.service.begin(world.actor(by)), release_id)
+    return approval.approve(lambda: world.service.begin(world.actor(by)), release_id)
 
 
 def released(world: World, asked: Request | None = None, *, upload: bytes | None = None) -> Release:
