@@ -7,12 +7,10 @@ is none of these refuses the file. Files appear under their names whole and chec
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,6 +18,8 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cli.spoken import Shown
+from cli.spoken import language as terminal_language
 from cli.terminal import Json, console, reporting, say, say_json, table
 from privacy.anonymisation import hierarchy_specs
 from privacy.anonymisation.hierarchy_specs import Spec
@@ -57,13 +57,6 @@ _ROWS_AS_PERSONS: Final = Text(
 _WRITTEN: Final = Text("已写入 {files}", "{files} written")
 
 
-class Shown(StrEnum):
-    """The language of what is said to people."""
-
-    ZH = "zh"
-    EN = "en"
-
-
 def anonymise(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV (UTF-8, GB 18030, UTF-16) or Parquet.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="A new .csv or .parquet file.")],
@@ -98,7 +91,7 @@ def anonymise(
 ) -> None:
     """Make a table anonymous: k persons alike in every class, sensitive values varied, the result checked."""
     with reporting(as_json):
-        language = _language(show_in)
+        language = terminal_language(show_in)
         wanted = _Wanted(
             specs=_specs(hierarchies, quasi or []),
             sensitive=tuple(sensitive or ()),
@@ -356,10 +349,3 @@ def _render(done: Done, written: Sequence[Path], language: str) -> None:
         say(f"[dim]{_ROWS_AS_PERSONS.in_language(language)}[/dim]")
     files = ", ".join(escape(str(path)) for path in written)
     say(f"[green]✓[/green] {_WRITTEN.in_language(language).format(files=files)}")
-
-
-def _language(wanted: Shown | None) -> str:
-    if wanted is not None:
-        return wanted.value
-    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
-    return "zh" if locale.lower().startswith("zh") else "en"

@@ -14,7 +14,8 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 
-from cli.receipts import is_english, verifier_of
+from cli.receipts import verifier_of
+from cli.spoken import language
 from cli.terminal import Json, console, moment, names, reporting, say, service, show, table, working
 from privacy import certificates, erasure, erasure_ledger
 from privacy.certificates import Certificate
@@ -221,7 +222,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def _render_certificate(found: Certificate, trusted: Verifier | None) -> None:
-    second = is_english()
+    second = language() == "en"
     made = table("", "")
     made.show_header = False
     for name, label in _LABELS.items():

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from cli.spoken import language
 from cli.terminal import Json, reporting, say, service, show
 from privacy import audit_export
 from privacy.audit_verifier import Problem, Report, Unusable
@@ -111,7 +112,7 @@ def _problem(one: Problem) -> dict[str, object]:
 
 
 def _render(report: Report) -> None:
-    chinese = os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("zh")
+    chinese = language() == "zh"
     for one in report.problems:
         where = "-" if one.position is None else str(one.position)
         say(f"[red]✗[/red] {where}: {escape(one.zh if chinese else one.what)} [dim]({one.code})[/dim]")

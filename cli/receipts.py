@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from cli.spoken import language
 from cli.terminal import console, moment, reporting, say, show, table
 from privacy import receipt_forms
 from privacy.errors import Invalid
@@ -279,7 +279,7 @@ _UNKNOWN: Final = (
 
 
 def _render(statement: Statement, found: Verified, trusted: Verifier | None) -> None:
-    second = is_english()
+    second = language() == "en"
     values: dict[str, object] = {name: getattr(statement, name) for name in Statement.__dataclass_fields__}
     values["state"] = _SAID[statement.state][second]
     values["signed_at"] = found.created
@@ -306,9 +306,3 @@ def _text(value: object) -> str:
 
 def _did(found: Verified) -> str:
     return verification_method(found.public).partition("#")[0]
-
-
-def is_english() -> bool:
-    """The language of the terminal: LC_ALL, LC_MESSAGES and LANG, in the order of POSIX."""
-    said = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
-    return not said.startswith("zh")

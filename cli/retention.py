@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from datetime import datetime
 from typing import Annotated, Final
@@ -10,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
+from cli.spoken import language
 from cli.terminal import Json, console, instant, reporting, say, service, show, table, working
 from privacy import retention, retention_plans
 from privacy.manifest import Text
@@ -108,5 +108,4 @@ def _render_run(done: Run) -> None:
 
 def _said(text: Text) -> str:
     """In the language of the terminal."""
-    tag = next((found for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (found := os.environ.get(name))), "en")
-    return text.in_language(tag.replace("_", "-"))
+    return text.in_language(language())

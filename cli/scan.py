@@ -5,11 +5,9 @@ What a person sees of a text is the text itself, its findings marked; of a table
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text as Marked
 
+from cli.spoken import Shown, language
 from cli.terminal import Json, console, names, reporting, say, say_json, table
 from privacy.detection.analyser import LANGUAGES, Language, Mode, known
 from privacy.detection.findings import Finding
@@ -46,13 +45,6 @@ _HEADS: Final = (
 )
 
 
-class Shown(StrEnum):
-    """The language of what is said to people."""
-
-    ZH = "zh"
-    EN = "en"
-
-
 def scan(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="A text, or a .csv, .tsv, .jsonl or .parquet table.")],
     lang: Annotated[str, typer.Option(help="The languages to look for: zh, en or both.")] = ",".join(LANGUAGES),
@@ -70,7 +62,7 @@ def scan(
         mode: Mode = "patterns" if patterns or settings.detection == "patterns" else "full"
         if settings.detection == "off":
             raise DetectionOff
-        shown = _shown(show_in)
+        shown = language(show_in)
         path = None if file == "-" else Path(file)
         if path is not None and not path.is_file():
             raise Invalid(f"There is no file {file}")
@@ -189,12 +181,6 @@ def _languages(text: str) -> tuple[Language, ...]:
         return known(names(text))
     except PrivacyError as error:
         raise typer.BadParameter(error.detail) from None
-
-
-def _shown(chosen: Shown | None) -> Language:
-    """What was chosen, else the language of the terminal."""
-    said = next((found for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (found := os.environ.get(name))), "en")
-    return "zh" if (chosen.value if chosen else said).startswith("zh") else "en"
 
 
 def _coloured(level: str, text: str) -> str:

@@ -5,11 +5,9 @@ Nothing but masked samples is shown. The draft goes to standard output or to a n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +15,8 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from cli.spoken import Shown
+from cli.spoken import language as terminal_language
 from cli.terminal import Json, console, reporting, say, say_json, table
 from privacy.detection import columns_databases as databases
 from privacy.detection import columns_sources as sources
@@ -51,13 +51,6 @@ _WRITTEN: Final = Text(
 )
 
 
-class Shown(StrEnum):
-    """The language of what is said to people; the draft itself is in both."""
-
-    ZH = "zh"
-    EN = "en"
-
-
 def suggest(
     files: Annotated[
         list[str],
@@ -86,7 +79,7 @@ def suggest(
         if as_json:
             say_json({"records": [_json(one) for one in types], "manifest": draft})
             return
-        language = _language(show_in)
+        language = terminal_language(show_in)
         for one in types:
             _render(one, language, to_stderr=output is None)
         if output is None:
@@ -132,13 +125,6 @@ def _write(output: Path, draft: str) -> None:
             file.write(draft)
     except OSError as error:
         raise Invalid(f"{output} cannot be written ({type(error).__name__})") from None
-
-
-def _language(wanted: Shown | None) -> str:
-    if wanted is not None:
-        return wanted.value
-    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
-    return "zh" if locale.lower().startswith("zh") else "en"
 
 
 def _render(one: ProposedType, language: str, *, to_stderr: bool) -> None:

@@ -24,6 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.exceptions import TyperException
 
+from cli.spoken import language, spoken
 from keys.errors import KeysError, KeyStoreUnavailable, RootKeyDenied, RootKeyUnavailable, StoreExists
 from privacy.errors import Conflict, KeysUnavailable, ManifestInvalid, NoticeInvalid, PrivacyError
 from privacy.manifest import Problem
@@ -45,16 +46,17 @@ def reporting(as_json: bool) -> Iterator[None]:
 
     An exception of unknown origin is named by type and place, never by its text, which may hold values.
     """
-    try:
-        yield
-    except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
-        raise
-    except PrivacyError as error:
-        _fail(error, as_json)
-    except KeysError as error:
-        _fail(_of_keys(error), as_json)
-    except Exception as error:  # noqa: BLE001 - the edge of the process
-        _fail(PrivacyError(f"A bug of ours: {type(error).__name__} at {place(error)}"), as_json)
+    with spoken():
+        try:
+            yield
+        except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
+            raise
+        except PrivacyError as error:
+            _fail(error, as_json)
+        except KeysError as error:
+            _fail(_of_keys(error), as_json)
+        except Exception as error:  # noqa: BLE001 - the edge of the process
+            _fail(PrivacyError(f"A bug of ours: {type(error).__name__} at {place(error)}"), as_json)
 
 
 def _fail(error: PrivacyError, as_json: bool) -> None:
@@ -68,7 +70,8 @@ def _fail(error: PrivacyError, as_json: bool) -> None:
         say(f"[red]{count}[/red] [dim]({code})[/dim]", to_stderr=True)
     else:
         why = ", ".join((code, *error.law))
-        say(f"[red]{escape(error.detail)}[/red] [dim]({escape(why)})[/dim]", to_stderr=True)
+        what = error.zh if error.zh and language() == "zh" else error.detail
+        say(f"[red]{escape(what)}[/red] [dim]({escape(why)})[/dim]", to_stderr=True)
     raise typer.Exit(1)
 
 

@@ -73,6 +73,17 @@ def test_both_languages_say_what_came_of_it(table: Path, folder: Path) -> None:
     assert "每一行视为一个人" in unowned.stdout
 
 
+def test_a_refusal_is_in_the_language_asked_for_or_the_terminals(
+    table: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Broken by hand: what one command was told outlives it.
+    assert "这些列没有角色" in run(table, folder, "--in", "zh").stderr
+    assert "Nobody has said" in run(table, folder).stderr
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert "这些列没有角色" in run(table, folder).stderr
+    assert "Nobody has said" in run(table, folder, "--in", "en").stderr
+
+
 def test_every_unclassified_column_is_named_and_nothing_is_written(table: Path, folder: Path) -> None:
     found = refused(run(table, folder, "--keep", "ward", "--json"))
     assert (found["code"], found["columns"]) == ("unclassified-columns", ["who", "amount", "note"])
