@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from privacy.anonymisation.generalisation import Generalisation
-from privacy.anonymisation.hierarchies import Hierarchy, of_paths
+from privacy.anonymisation.hierarchies import Hierarchy, flat, of_paths
 from privacy.anonymisation.histogram import Histogram, Integers, of_codes
 from privacy.anonymisation.policies import Policy, SensitiveRule
 
@@ -80,6 +80,13 @@ def policies(draw: st.DrawFn) -> Policy:
         suppression=draw(st.sampled_from((0.0, 0.1, 0.5, 1.0))),
         sensitive=draw(st.sampled_from(((), (rule,)))),
     )
+
+
+def skewed() -> Histogram:
+    """Two of ten are in a class where all have the same illness; together all are as everybody is."""
+    codes = np.asarray([0] * 2 + [1] * 8, dtype=np.int32)
+    illnesses = np.asarray([0] * 2 + [0, 1] * 4, dtype=np.int32)
+    return of_codes([flat("place", ["a", "b"])], [codes], sensitive=[("illness", ["p", "q"], illnesses)])[0]
 
 
 def published(made: Made, found: Generalisation, tuple_of_row: Integers) -> dict[tuple[str, ...], list[int]]:

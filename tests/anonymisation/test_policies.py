@@ -19,7 +19,7 @@ from privacy.anonymisation.histogram import Histogram, Integers, of_codes
 from privacy.anonymisation.losses import average_class_size, class_rows, discernibility
 from privacy.anonymisation.policies import Policy, Recoding, SensitiveRule
 from privacy.errors import CannotAnonymise, Invalid
-from tests.anonymisation.made_tables import Made, breaks, policies, published, tables
+from tests.anonymisation.made_tables import Made, breaks, policies, published, skewed, tables
 
 RECODINGS = st.sampled_from(Recoding)
 
@@ -105,6 +105,12 @@ def test_compiled_code_and_numpy_give_the_same() -> None:
         assert np.array_equal(ours.suppressed, theirs.suppressed)
 
     same()
+    # Broken by hand: the distance not looked at by the compiled code, whose classes are then taken back one by one.
+    policy = Policy(k=2, suppression=0.1, sensitive=(SensitiveRule("illness", t=0.3),))
+    for recoding in (Recoding.LOCAL, Recoding.BLOCKS):
+        ours, theirs = (generalise(skewed(), policy, recoding, in_numpy=in_numpy) for in_numpy in (True, False))
+        assert np.array_equal(ours.nodes, theirs.nodes)
+        assert not theirs.suppressed.any()
 
 
 def _or_refusal(histogram: Histogram, policy: Policy, recoding: Recoding, in_numpy: bool) -> Generalisation | None:

@@ -26,7 +26,7 @@ from tests.server import http
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLE: Final = ROOT / "examples" / "operations" / "manifest.yaml"
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
 SUBJECTS: Final = 40
 
 
