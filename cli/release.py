@@ -126,11 +126,14 @@ def data(
     file: Annotated[Path, typer.Argument(help="Where to write it: .csv or .parquet.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Write the file of an anonymised release. Its giving is on record first."""
+    """Write the file of an anonymised release. Its giving is on record first; a file that is there is kept."""
+    from privacy.anonymisation.files import atomically  # numpy, which no other of these commands needs
+
     with reporting(as_json):
-        with working() as work:
-            given = releases.data(work, release, "parquet" if file.suffix.lower() == ".parquet" else "csv")
-        file.write_bytes(given.content)
+        with atomically(file) as place:
+            with working() as work:
+                given = releases.data(work, release, "parquet" if file.suffix.lower() == ".parquet" else "csv")
+            place.write_bytes(given.content)
         said = {"file": file.name, "bytes": len(given.content), "recipient": given.release.recipient}
         show(as_json, said, lambda: say(f"[green]Written[/green]  {escape(file.name)}  {len(given.content):,} bytes"))
 

@@ -25,7 +25,10 @@ def test_a_release_is_asked_for_listed_shown_and_rejected(run: Run, tmp_path: Pa
     refused = run("release", "data", asked["id"], str(file), "--json")
     assert refused.exit_code == 1
     assert json.loads(refused.stderr)["code"] == "not-anonymised"
-    assert not file.exists()
+    assert list(tmp_path.glob("*out.csv*")) == []
+    file.write_text("mine")
+    assert json.loads(run("release", "data", asked["id"], str(file), "--json").stderr)["code"] == "conflict"
+    assert file.read_text() == "mine"
     assert run("release", "approve", asked["id"]).exit_code == 1  # nothing is made yet
     assert "Rejected" in run("release", "reject", asked["id"]).output
     assert answer(run("release", "show", asked["id"], "--json"))["state"] == "rejected"
