@@ -99,7 +99,7 @@ def _open(
     if persons is not None:
         _register(connection, persons, read)
         chosen, beside = f"{chosen + ', ' if chosen else ''}person", " POSITIONAL JOIN whose"
-    connection.execute(f"CREATE TEMP VIEW published AS SELECT {chosen or '1 AS nothing'} FROM {read}{beside}")  # noqa: S608  # names and a path that are quoted, in a process of its own
+    connection.execute(f"CREATE TEMP VIEW published AS SELECT {chosen or '1 AS nothing'} FROM {read}{beside}")
 
 
 def _reader(connection: DuckDBPyConnection, path: str, form: Form, delimiter: str) -> tuple[str, Sequence[str]]:
@@ -113,7 +113,7 @@ def _reader(connection: DuckDBPyConnection, path: str, form: Form, delimiter: st
             f"read_csv({place}, delim={_text(delimiter)}, quote='\"', escape='\"', header=true, auto_detect=false,"
             f" allow_quoted_nulls=false, columns={{{columns}}})"
         )
-    described = connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608  # as above
+    described = connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()
     return read, [row[0] for row in described]
 
 
@@ -131,7 +131,7 @@ def _header(path: str, delimiter: str) -> list[str]:
 def _register(connection: DuckDBPyConnection, persons: Column, read: str) -> None:
     index: dict[object, int] = {}
     codes = np.fromiter((index.setdefault(person, len(index)) for person in persons), np.int64, count=len(persons))
-    ((rows,),) = connection.execute(f"SELECT count(*) FROM {read}").fetchall()  # noqa: S608  # as above
+    ((rows,),) = connection.execute(f"SELECT count(*) FROM {read}").fetchall()
     if rows != len(codes):
         raise Invalid("there are not as many persons as rows", zh="人数记录与行数不一致")
     connection.register("whose_codes", {"person": codes})
@@ -142,12 +142,12 @@ def _classes(connection: DuckDBPyConnection, quasi: Sequence[str], by_person: bo
     named = [f"c{at}" for at in range(len(quasi))]
     keys = ", ".join([*named, ""])
     people = "count(DISTINCT person)" if by_person else "count(*)"
-    grouped = f"SELECT {keys}count(*) AS n, {people} AS people FROM published{_group_by(named)} HAVING count(*) > 0"  # noqa: S608  # as above
-    numbered = f"SELECT row_number() OVER () - 1 AS class, * FROM ({grouped})"  # noqa: S608  # as above
+    grouped = f"SELECT {keys}count(*) AS n, {people} AS people FROM published{_group_by(named)} HAVING count(*) > 0"
+    numbered = f"SELECT row_number() OVER () - 1 AS class, * FROM ({grouped})"
     connection.execute(f"CREATE TEMP TABLE classes AS {numbered}")
-    found = connection.execute(f"SELECT {keys}n, people FROM classes ORDER BY class").fetchnumpy()  # noqa: S608  # as above
+    found = connection.execute(f"SELECT {keys}n, people FROM classes ORDER BY class").fetchnumpy()
     rows = found["n"].astype(np.int64)
-    ((total,),) = connection.execute(f"SELECT {people} FROM published").fetchall()  # noqa: S608  # as above
+    ((total,),) = connection.execute(f"SELECT {people} FROM published").fetchall()
     labels = tuple(_filled(found[name]) for name in named)
     return Classes(tuple(quasi), labels, rows, found["people"].astype(np.int64), int(total))
 
@@ -157,10 +157,10 @@ def _cells(connection: DuckDBPyConnection, quasi: int, column: int, name: str, o
     keys = [f"c{at}" for at in range(quasi)]
     same = " AND ".join(f"g.{key} IS NOT DISTINCT FROM k.{key}" for key in keys) or "true"
     grouped = (
-        f"SELECT {', '.join([*keys, f'c{column}'])}, count(*) AS n FROM published{_group_by([*keys, f'c{column}'])}"  # noqa: S608  # as above
+        f"SELECT {', '.join([*keys, f'c{column}'])}, count(*) AS n FROM published{_group_by([*keys, f'c{column}'])}"
     )
     found = connection.execute(
-        f"SELECT k.class, g.c{column} AS value, g.n FROM ({grouped}) g JOIN classes k ON {same}"  # noqa: S608  # as above
+        f"SELECT k.class, g.c{column} AS value, g.n FROM ({grouped}) g JOIN classes k ON {same}"
     ).fetchnumpy()
     values = _filled(found["value"]).tolist()
     index = {value: at for at, value in enumerate(dict.fromkeys(values))}

@@ -48,7 +48,7 @@ def opened(connection: DuckDBPyConnection, source: Path | Columns) -> tuple[str,
 
 def parquet(connection: DuckDBPyConnection, path: Path) -> tuple[str, tuple[str, ...]]:
     relation = f"read_parquet({literal(path)}, hive_partitioning = false)"
-    found = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608 - a quoted path
+    found = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
     return relation, _distinct([name for name, *_ in found])
 
 

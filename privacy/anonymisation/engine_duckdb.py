@@ -81,7 +81,7 @@ class DuckDB:
         """Up to `most` distinct texts of a column, any of them as likely as any other: for the detector to look at."""
         with translated(self._name):
             found = self._connection.execute(
-                f"SELECT v FROM (SELECT DISTINCT {text_of(name_of(column))} AS v FROM {self._relation}) "  # noqa: S608
+                f"SELECT v FROM (SELECT DISTINCT {text_of(name_of(column))} AS v FROM {self._relation}) "
                 f"USING SAMPLE reservoir({int(most)} ROWS)"
             ).fetchall()
         return [text for (text,) in found]
@@ -114,13 +114,13 @@ class DuckDB:
         if roles.person is not None:
             wanted.append(f"{text_of(name_of(roles.person))} AS person")
         kind = "VIEW" if self._relation.startswith("read_parquet") else "TEMP TABLE"
-        self._do(f"CREATE {kind} raw AS SELECT {', '.join(wanted)} FROM {self._relation}")  # noqa: S608 - quoted names
+        self._do(f"CREATE {kind} raw AS SELECT {', '.join(wanted)} FROM {self._relation}")
         if self._one("SELECT count(*) FROM raw") == 0:
             raise Invalid(f"{self._name} has no row", zh=f"{self._name} 没有任何行")
 
     def _values(self, column: str) -> tuple[str, ...]:
         """The distinct texts of a column of `raw`, which are an ENUM `t_<column>` from here on."""
-        self._do(f"CREATE TYPE t_{column} AS ENUM (SELECT DISTINCT {text_of(column)} AS v FROM raw ORDER BY v)")  # noqa: S608
+        self._do(f"CREATE TYPE t_{column} AS ENUM (SELECT DISTINCT {text_of(column)} AS v FROM raw ORDER BY v)")
         found = self._connection.execute(f"SELECT unnest(enum_range(NULL::t_{column}))").fetchnumpy()
         return tuple(next(iter(found.values())).tolist())
 
@@ -135,7 +135,7 @@ class DuckDB:
         rest = [f"s{n}" for n in range(len(roles.sensitive))] + [f"c{n}" for n in range(len(roles.kept))]
         if roles.person is not None:
             rest.append("person")
-        self._do(f"CREATE TABLE source AS SELECT {', '.join(keys + rest)} FROM raw")  # noqa: S608 - names of our own
+        self._do(f"CREATE TABLE source AS SELECT {', '.join(keys + rest)} FROM raw")
         if not self._relation.startswith("read_parquet"):
             self._do("DROP TABLE raw")
 
@@ -145,11 +145,11 @@ class DuckDB:
         counts, join = "count(*) AS n, count(*) AS w", ""
         if roles.person is not None:
             # Rows of nobody are of one person all together: fewer persons than there may be, never more.
-            self._do(f"CREATE TABLE persons AS SELECT person, {UNIT} // count(*) AS w FROM source GROUP BY person")  # noqa: S608
+            self._do(f"CREATE TABLE persons AS SELECT person, {UNIT} // count(*) AS w FROM source GROUP BY person")
             counts = "count(*) AS n, sum(w)::BIGINT AS w, count(DISTINCT person) AS p"
             join = "JOIN persons USING (person)"
         self._do(
-            f"CREATE TABLE tuples AS SELECT *, row_number() OVER () - 1 AS t FROM "  # noqa: S608 - names of our own
+            f"CREATE TABLE tuples AS SELECT *, row_number() OVER () - 1 AS t FROM "
             f"(SELECT {names}, {counts} FROM source {join} GROUP BY {names})"
         )
         found = self._connection.execute("SELECT * FROM tuples ORDER BY t").fetchnumpy()
@@ -157,13 +157,13 @@ class DuckDB:
 
     def _pairs(self, n: int, name: str) -> Pairs:
         text = text_of(f"s{n}")
-        self._do(f"CREATE TYPE t_s{n} AS ENUM (SELECT DISTINCT {text} AS v FROM source ORDER BY v)")  # noqa: S608
+        self._do(f"CREATE TYPE t_s{n} AS ENUM (SELECT DISTINCT {text} AS v FROM source ORDER BY v)")
         told = self._connection.execute(f"SELECT unnest(enum_range(NULL::t_s{n}))").fetchnumpy()
         texts: list[str] = next(iter(told.values())).tolist()
         values = in_order(set(texts))
         places = {text: place for place, text in enumerate(values)}
         found = self._connection.execute(
-            f"SELECT t, enum_code(try_cast({text} AS t_s{n})) AS v, count(*) AS n "  # noqa: S608 - names of our own
+            f"SELECT t, enum_code(try_cast({text} AS t_s{n})) AS v, count(*) AS n "
             f"FROM source JOIN tuples USING ({self._keys}) GROUP BY ALL"
         ).fetchnumpy()
         codes = np.asarray([places[text] for text in texts], dtype=np.int32)[np.asarray(found["v"])]
@@ -177,7 +177,7 @@ class DuckDB:
             columns = ", ".join(f"{inner} AS {name_of(name)}" for name, inner in self._written(roles))
             order = np.frombuffer(os.urandom(8 * self._one("SELECT count(*) FROM source")), dtype=np.uint64)
             self._connection.register("random_order", {"o": order})
-            rows = f"SELECT {columns} FROM (FROM source POSITIONAL JOIN random_order) JOIN mapping USING ({self._keys})"  # noqa: S608
+            rows = f"SELECT {columns} FROM (FROM source POSITIONAL JOIN random_order) JOIN mapping USING ({self._keys})"
             self._copy(f"{rows} ORDER BY o", Path(target.place), target.form)
             self._connection.unregister("random_order")
 
@@ -196,12 +196,12 @@ class DuckDB:
             known = np.asarray(texts, dtype=np.object_)
             if texts:
                 self._connection.register(f"known{n}", {"v": known})
-                self._do(f"CREATE TYPE l{n} AS ENUM (SELECT v FROM known{n})")  # noqa: S608 - names of our own
+                self._do(f"CREATE TYPE l{n} AS ENUM (SELECT v FROM known{n})")
             classes[f"l{n}"] = known[published.classes[:, n]]
             labels.append(f"l{n}::{f'l{n}' if texts else 'VARCHAR'} AS l{n}")
         self._connection.register("classes", classes)
         self._do(
-            f"CREATE TABLE mapping AS SELECT {self._keys}, {', '.join(labels)} "  # noqa: S608 - names of our own
+            f"CREATE TABLE mapping AS SELECT {self._keys}, {', '.join(labels)} "
             "FROM tuples JOIN class_of USING (t) JOIN classes USING (c)"
         )
 
@@ -249,14 +249,14 @@ def _classes(connection: DuckDBPyConnection, relation: str, roles: Roles) -> Cou
     names += [f"{text_of(name_of(name))} AS s{n}" for n, name in enumerate(roles.sensitive)]
     by = ", ".join(f"q{n}" for n in range(len(roles.quasi)))
     kind = "TEMP TABLE" if roles.sensitive else "TEMP VIEW"  # a CSV is parsed once
-    connection.execute(f"CREATE {kind} written AS SELECT {', '.join(names)} FROM {relation}")  # noqa: S608 - quoted names
-    grouped = f"SELECT {by}, count(*) AS n FROM written GROUP BY {by}"  # noqa: S608 - names of our own
-    connection.execute(f"CREATE TEMP TABLE classes AS SELECT *, row_number() OVER () - 1 AS t FROM ({grouped})")  # noqa: S608
+    connection.execute(f"CREATE {kind} written AS SELECT {', '.join(names)} FROM {relation}")
+    grouped = f"SELECT {by}, count(*) AS n FROM written GROUP BY {by}"
+    connection.execute(f"CREATE TEMP TABLE classes AS SELECT *, row_number() OVER () - 1 AS t FROM ({grouped})")
     found = connection.execute("SELECT * FROM classes ORDER BY t").fetchnumpy()
     pairs = []
     for n, name in enumerate(roles.sensitive):
         beside = connection.execute(
-            f"SELECT t, v, w.n FROM (SELECT {by}, s{n} AS v, count(*) AS n FROM written GROUP BY {by}, v) w "  # noqa: S608
+            f"SELECT t, v, w.n FROM (SELECT {by}, s{n} AS v, count(*) AS n FROM written GROUP BY {by}, v) w "
             f"JOIN classes USING ({by})"
         ).fetchnumpy()
         pairs.append((name, beside["v"], beside["t"].astype(np.int64), beside["n"].astype(np.int64)))

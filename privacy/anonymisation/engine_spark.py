@@ -41,7 +41,7 @@ class Spark:
 
     def columns(self) -> tuple[str, ...]:
         with _translated():
-            return tuple(self._session.sql(f"SELECT * FROM {self._table} LIMIT 0").columns)  # noqa: S608 - a quoted name
+            return tuple(self._session.sql(f"SELECT * FROM {self._table} LIMIT 0").columns)
 
     # --- 1
 
@@ -57,10 +57,10 @@ class Spark:
         width = len(roles.quasi)
         weighed = None
         if roles.person is None:
-            rows = self._rows(f"SELECT {_texts(roles.quasi)}, count(*) AS n FROM {table} GROUP BY {_by(width)}")  # noqa: S608
+            rows = self._rows(f"SELECT {_texts(roles.quasi)}, count(*) AS n FROM {table} GROUP BY {_by(width)}")
         else:
             rows = self._rows(self._weighing(roles, roles.person))
-            ((people,),) = self._rows(f"SELECT count(DISTINCT {_text(roles.person)}) FROM {table}")  # noqa: S608
+            ((people,),) = self._rows(f"SELECT count(DISTINCT {_text(roles.person)}) FROM {table}")
             weighed = Weighed(_column(rows, -2), _column(rows, -1), int(people))
         place = {tuple(row[:width]): at for at, row in enumerate(rows)}
         sensitive = [self._pairs(roles, name, place, table) for name in roles.sensitive]
@@ -71,17 +71,17 @@ class Spark:
         """Rows of nobody are of one person all together: fewer persons than there may be, never more."""
         by = _by(len(roles.quasi))
         inner = (
-            f"SELECT {_texts(roles.quasi)}, {_text(person)} AS person, "  # noqa: S608 - quoted names
+            f"SELECT {_texts(roles.quasi)}, {_text(person)} AS person, "
             f"CAST(floor({UNIT}D / count(*) OVER (PARTITION BY {_text(person)})) AS BIGINT) AS w FROM {self._table}"
         )
-        return f"SELECT {by}, count(*) AS n, sum(w) AS w, count(DISTINCT person) AS p FROM ({inner}) GROUP BY {by}"  # noqa: S608
+        return f"SELECT {by}, count(*) AS n, sum(w) AS w, count(DISTINCT person) AS p FROM ({inner}) GROUP BY {by}"
 
     def _pairs(
         self, roles: Roles, name: str, place: dict[tuple[Any, ...], int], table: str
     ) -> tuple[str, list[str], NDArray[np.int64], NDArray[np.int64]]:
         width = len(roles.quasi)
         rows = self._rows(
-            f"SELECT {_texts([*roles.quasi, name])}, count(*) AS n FROM {table} GROUP BY {_by(width + 1)}"  # noqa: S608
+            f"SELECT {_texts([*roles.quasi, name])}, count(*) AS n FROM {table} GROUP BY {_by(width + 1)}"
         )
         tuples = np.fromiter((place[tuple(row[:width])] for row in rows), np.int64, count=len(rows))
         return name, [row[width] for row in rows], tuples, _column(rows, width + 1)
@@ -103,7 +103,7 @@ class Spark:
             self._session.createDataFrame(rows, schema).createOrReplaceTempView(view)
             try:
                 found = self._session.sql(
-                    f"SELECT {columns} FROM {self._table} s JOIN {view} m ON {same} ORDER BY {_ORDER}"  # noqa: S608
+                    f"SELECT {columns} FROM {self._table} s JOIN {view} m ON {same} ORDER BY {_ORDER}"
                 )
                 self._save(found, target)
             finally:

@@ -37,7 +37,7 @@ def classes(connection: DuckDBPyConnection, path: Path, quasi: Sequence[str]) ->
         f"read_csv({literal(path)}, auto_detect = false, header = true, delim = '{_NOT_IN_TEXT}', quote = '', "
         "escape = '', columns = {'line': 'VARCHAR'})"
     )
-    found = connection.execute(f"SELECT line, count(*) AS n FROM {relation} GROUP BY line").fetchnumpy()  # noqa: S608
+    found = connection.execute(f"SELECT line, count(*) AS n FROM {relation} GROUP BY line").fetchnumpy()
     lines: list[str | None] = found["line"].tolist()
     if len(lines) > _MOST or any(line is None or line.count('"') % 2 for line in lines):
         return None

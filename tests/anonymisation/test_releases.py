@@ -316,7 +316,7 @@ def test_a_file_over_http_and_what_is_wrong_with_one(world: World, served: Threa
     assert httpx.get(f"{address}/{asked.json()['id']}", headers=headers).json()["state"] == "candidate"
     broken: list[dict[str, object]] = [
         {**body, "file": {**body["file"], "text": "age\n1,2"}},  # type: ignore[dict-item]  # the tests' own
-        {**body, "file": {**body["file"], "columns": {"nobody": "quasi"}}},  # type: ignore[dict-item]
+        {**body, "file": {**body["file"], "columns": {"nobody": "quasi"}}},  # type: ignore[dict-item]  # a JSON body
         {**body, "hierarchies": {"age": {"interval": [20]}}},
         {**body, "records": {"purpose": "research", "type": "survey"}},
         {**body, "recipient_class": "public", "policy": {"k": 5}},

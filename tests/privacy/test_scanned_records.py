@@ -95,7 +95,7 @@ SCANNED: Final = (
 
 def patterns(world: World, mode: str = "patterns") -> World:
     """No process and no model."""
-    world.service.settings = replace(world.service.settings, detection=mode, detection_workers=0)  # type: ignore[arg-type]
+    world.service.settings = replace(world.service.settings, detection=mode, detection_workers=0)  # type: ignore[arg-type]  # a mode
     return world
 
 
@@ -697,7 +697,7 @@ def test_what_is_declared_badly_is_refused(was: str, now: str, code: str) -> Non
     with pytest.raises(ManifestInvalid) as refused:
         parsed(SCANNED.replace(was, now))
     problems = refused.value.context["problems"]
-    assert code in {problem.code for problem in problems}  # type: ignore[attr-defined]
+    assert code in {problem.code for problem in problems}  # type: ignore[attr-defined]  # each has one
 
 
 def test_a_purpose_that_is_given_more_than_before_is_a_material_change() -> None:
